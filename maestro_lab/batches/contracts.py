@@ -1,0 +1,197 @@
+"""Cube and model: make a contract for a cube, and refuse a cube that breaks one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+
+from maestro_lab.contract import Contract, Modality
+from maestro_lab.cubes.contract import modality_names
+from maestro_lab.errors import CatalogError, ContractError
+
+if TYPE_CHECKING:
+    from maestro_lab.catalog import Entry
+
+__all__ = ["check_contract", "contract_for"]
+
+
+def check_contract(cube: xr.DataTree, contract: Contract) -> None:
+    """Refuse a cube that is not what a model expects.
+
+    Bands are compared by name, so a cube may hold more of them, or hold them in another order.
+
+    Raises
+    ------
+    ContractError
+        Lists every difference: modality, what the model expects, what the cube has.
+    """
+    names = modality_names(cube)
+    differences: list[tuple[str, str]] = []
+    for name, m in contract.modalities.items():
+        if name not in names:
+            differences.append((f"modality {name}", "not in the cube, which has " + ", ".join(names)))
+            continue
+        ds = cube[name]
+        bands = [str(b) for b in ds["band"].values]
+        absent = [b for b in m.bands if b not in bands]
+        if absent:
+            differences.append((f"{name}: bands {' '.join(m.bands)}", f"only {' '.join(bands)}"))
+        for what, expected, found in (
+            ("units", m.units, ds.attrs["units"]),
+            ("gsd", m.gsd, float(ds.attrs["gsd"])),
+            ("window", f"{m.pixels} x {m.pixels} px", f"{ds.sizes['y']} x {ds.sizes['x']} px"),
+        ):
+            if expected != found:
+                differences.append((f"{name}: {what} {expected}", str(found)))
+    if differences:
+        raise ContractError(
+            "cube and model do not fit",
+            expected=";  ".join(e for e, _ in differences),
+            found=";  ".join(f for _, f in differences),
+            do="open the cube the model was made for, or build a model for this cube",
+        )
+
+
+def contract_for(
+    cube: xr.DataTree,
+    *,
+    modalities: Sequence[str] | Mapping[str, Sequence[str]] | None = None,
+    norm_groups: Mapping[str, Mapping[str, Sequence[str]]] | None = None,
+    token_groups: Mapping[str, Mapping[str, Sequence[str]]] | None = None,
+    dates: int | Mapping[str, int] | None = None,
+    patch: Mapping[str, int] | None = None,
+    position_cells: int | None = None,
+) -> Contract:
+    """Make the contract of a model for a cube.
+
+    Starts from the catalogue entry the cube came from; what that does not say follows from the
+    sensor: divisors and logarithms as MAESTRO uses them, patches of about 20 m (a 15th of the
+    window where pixels are finer), as many dates as most samples have, 16 at most.
+
+    Parameters
+    ----------
+    cube
+        The cube.
+    modalities
+        Which modalities, and with a mapping which of their bands. Default: all.
+    norm_groups, token_groups
+        Modality to :class:`~maestro_lab.bands.BandGroups` or any mapping of names to bands.
+    dates
+        Dates a sample, one number for all multitemporal modalities or one for each.
+    patch
+        Side of a patch in pixels, for each modality that differs.
+    position_cells
+        Cells of the position code along one side.
+
+    Raises
+    ------
+    ContractError
+        If a modality or band is not in the cube, or patches and groups do not fit.
+
+    Examples
+    --------
+    >>> import maestro_lab as ml
+    >>> contract = ml.contract_for(ml.open_cube("landscape", samples=4), modalities=["s2"], dates=8)
+    >>> contract.modalities["s2"].dates
+    8
+    """
+    names = modality_names(cube)
+    wanted = names if modalities is None else list(modalities)
+    entry = _entry(cube)
+    found = {}
+    for name in wanted:
+        if name not in names:
+            raise ContractError(f"no modality {name!r}", expected=", ".join(names), found=name)
+        ds = cube[name]
+        options = _defaults(ds)
+        declared = entry.modalities.get(name) if entry else None
+        if declared is not None and declared.model is not None:
+            options |= declared.model.model_dump(exclude_defaults=True)
+        bands = modalities[name] if isinstance(modalities, Mapping) else None
+        options["bands"] = tuple(bands or (str(b) for b in ds["band"].values))
+        for field, given in (("norm_groups", norm_groups), ("token_groups", token_groups)):
+            groups = (given or {}).get(name, options.get(field, ()))
+            options[field] = _restrict(groups, options["bands"])
+        several = dates.get(name) if isinstance(dates, Mapping) else dates
+        if several and (isinstance(dates, Mapping) or ds.sizes["time"] > 1):
+            options["dates"] = several
+        if patch and name in patch:
+            options["patch"] = patch[name]
+        found[name] = _modality(name, ds, options)
+    for given in (norm_groups, token_groups, patch, dates):
+        _refuse_strangers(given, wanted)
+    cells = position_cells or (entry.position_cells if entry else 0)
+    return Contract(found, cells or math.lcm(*(m.grid for m in found.values())))
+
+
+def _refuse_strangers(given: object, wanted: Sequence[str]) -> None:
+    strangers = [n for n in given if n not in wanted] if isinstance(given, Mapping) else []
+    if strangers:
+        raise ContractError(
+            f"a setting for {strangers[0]!r}, which the model does not take",
+            expected=", ".join(wanted),
+            found=", ".join(strangers),
+        )
+
+
+def _entry(cube: xr.DataTree) -> Entry | None:
+    from maestro_lab.catalog import catalog
+
+    name = cube.attrs.get("catalogue_entry")
+    try:
+        return catalog().get(name) if name else None
+    except CatalogError:
+        return None
+
+
+def _defaults(ds: xr.DataTree) -> dict[str, Any]:
+    """How MAESTRO takes data of this sensor and unit."""
+    units, gsd, pixels = ds.attrs["units"], float(ds.attrs["gsd"]), ds.sizes["x"]
+    divide = {
+        "DN": 255.0 if ds["values"].dtype == np.uint8 else 5000.0,
+        "reflectance": 0.5,
+        "linear power": 5.0,
+        "dB": 20.0,
+        "m": 1000.0,
+    }[units]
+    side = pixels / 15 if gsd < 1 else 20 / gsd
+    legal = [p for p in range(1, pixels + 1) if pixels % p == 0]
+    per_sample = (~np.isnat(ds["time"].values)).sum(1)
+    return {
+        "divide": divide,
+        "log": units == "linear power",
+        "patch": min(legal, key=lambda p: abs(p - side)),
+        "dates": int(np.clip(np.median(per_sample), 1, 16)),
+    }
+
+
+def _restrict(groups: Any, bands: Sequence[str]) -> list[list[str]]:
+    """Keep of each group the bands that the model takes; empty groups vanish."""
+    lists = groups.values() if isinstance(groups, Mapping) else groups
+    kept = [[b for b in group if b in bands] for group in lists]
+    return [group for group in kept if group]
+
+
+def _modality(name: str, ds: xr.DataTree, options: Mapping[str, Any]) -> Modality:
+    there = [str(b) for b in ds["band"].values]
+    absent = [b for b in options["bands"] if b not in there]
+    if absent:
+        raise ContractError(f"{name}: no band {absent[0]!r}", expected=" ".join(there))
+    if ds.sizes["x"] != ds.sizes["y"]:
+        raise ContractError(
+            f"{name}: windows are not square",
+            expected="as many rows as columns",
+            found=f"{ds.sizes['y']} x {ds.sizes['x']} px",
+        )
+    try:
+        return Modality(
+            units=ds.attrs["units"], gsd=float(ds.attrs["gsd"]), pixels=ds.sizes["x"], **options
+        )
+    except ContractError as error:
+        raise ContractError(
+            f"{name}: {error.what}", expected=error.expected, found=error.found, do=error.do
+        ) from None

@@ -1,0 +1,165 @@
+"""The command line ``maestro-lab``: thin, every verb is one call into the package."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from maestro_lab.errors import LabError, RunError
+
+__all__ = ["main"]
+
+INTERRUPTED = 130
+
+
+class _Cli(click.Group):
+    """Turns errors made for people into one screen and an exit status; the others are bugs."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except LabError as error:
+            from maestro_lab.runs.outcome import one_screen
+
+            click.echo(one_screen(str(error).splitlines()), err=True)
+            ctx.exit(getattr(error, "exit_status", 2))
+        except (KeyboardInterrupt, click.Abort):
+            click.echo("interrupted", err=True)
+            ctx.exit(INTERRUPTED)
+
+
+@click.group(cls=_Cli, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="maestro-lab", message="maestro-lab %(version)s")
+def main() -> None:
+    """Masked pretraining on Earth-observation data, from notebooks to a report."""
+
+
+@main.command()
+@click.argument("notebook", type=click.Path(path_type=Path))
+@click.option(
+    "-p",
+    "--parameter",
+    "given",
+    nargs=2,
+    multiple=True,
+    metavar="NAME VALUE",
+    help="Set a parameter; lists and dicts as YAML. May be repeated.",
+)
+@click.option("--run", "folder", type=click.Path(path_type=Path), help="Folder of the run.")
+@click.option("--resume", type=click.Path(path_type=Path), help="Go on with a run that stopped.")
+@click.option("--timeout", type=click.FloatRange(0, min_open=True), help="Seconds a cell may take.")
+@click.option("--help-parameters", is_flag=True, help="List the parameters and exit.")
+def run(
+    notebook: Path,
+    given: tuple[tuple[str, str], ...],
+    folder: Path | None,
+    resume: Path | None,
+    timeout: float | None,
+    help_parameters: bool,
+) -> None:
+    """Execute NOTEBOOK in a run folder of its own.
+
+    Exit status: 0 completed, 2 wrong usage, 3 a cell failed, 4 the kernel died, 5 a cell took too
+    long, 6 the notebook stopped early, 130 interrupted.
+    """
+    from maestro_lab.runs.execute import execute
+    from maestro_lab.runs.parameters import parse_given, read_parameters
+
+    if folder and resume:
+        raise click.UsageError("--run names a new folder, --resume an old one: give one of them")
+    declared = read_parameters(notebook)
+    if help_parameters:
+        rows = [(p.name, p.type, repr(p.default), p.help) for p in declared]
+        click.echo(_table(("name", "type", "default", "help"), rows))
+        return
+    # A job scheduler says with this signal that time is up: the card should tell so.
+    signal.signal(signal.SIGTERM, _interrupt)
+    done = execute(
+        notebook,
+        parse_given(declared, given),
+        folder=resume or folder,
+        timeout=timeout,
+        resume=resume is not None,
+    )
+    click.echo(f"completed in {done.card['seconds']:.1f} s: {done.shown / 'notebook.html'}")
+
+
+def _interrupt(*_: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+@main.command()
+@click.option("--catalog", "path", type=click.Path(path_type=Path), help="Catalogue file.")
+def cubes(path: Path | None) -> None:
+    """List the cubes of the catalogue."""
+    from maestro_lab.catalog import catalog
+
+    click.echo(repr(catalog(path)))
+
+
+@main.command()
+@click.argument("cube")
+@click.option(
+    "-o",
+    "--option",
+    "options",
+    nargs=2,
+    multiple=True,
+    metavar="OPTION VALUE",
+    help="Option of the reader, as YAML. May be repeated.",
+)
+def describe(cube: str, options: tuple[tuple[str, str], ...]) -> None:
+    """Say what is in CUBE: a name of the catalogue, or the path of a cube saved as zarr."""
+    from maestro_lab.catalog import open_cube
+    from maestro_lab.cubes.describe import describe as describe_cube
+    from maestro_lab.runs.yaml12 import yaml_value
+
+    try:
+        values = {name: yaml_value(text) for name, text in options}
+    except ValueError as error:
+        raise click.UsageError(f"an option has no YAML value: {options}") from error
+    if "name" in values:
+        raise click.UsageError("name is no option: the cube is named by CUBE")
+    click.echo(describe_cube(open_cube(cube, **values)))
+
+
+@main.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--csv", type=click.Path(path_type=Path), help="Write the table to this file.")
+def collect(folder: Path, csv: Path | None) -> None:
+    """Show the runs below FOLDER as one table."""
+    from maestro_lab.runs.collect import collect as collect_runs
+
+    table = collect_runs(folder)
+    if csv is None:
+        click.echo(
+            table.to_string(index=False, na_rep="", max_colwidth=40, float_format="{:.7g}".format)
+        )
+        return
+    try:
+        table.to_csv(csv, index=False)
+    except OSError as error:
+        raise RunError(f"{csv} cannot be written", found=error.strerror or error) from error
+    click.echo(f"{len(table)} runs: {csv}")
+
+
+@main.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), help="Default: report.html in FOLDER.")
+@click.option("--title", default="Runs of maestro_lab", help="Heading of the page.")
+def report(folder: Path, out: Path | None, title: str) -> None:
+    """Write one page of all runs below FOLDER that opens without a network."""
+    from maestro_lab.runs.report import report as write_report
+
+    click.echo(write_report(folder, out, title))
+
+
+def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
+    lines = (
+        "  ".join(f"{c:<{w}}" for c, w in zip(row, widths, strict=True)) for row in [head, *rows]
+    )
+    return "\n".join(line.rstrip() for line in lines)

@@ -1,0 +1,124 @@
+"""Irregular series -> a fixed number of dates, chosen with the clouds in mind.
+
+Source: MAESTRO (arXiv 2508.10894): a series is cut into consecutive bins, one for each date the
+model takes, and each bin gives one acquisition, clear where there is a clear one. While training
+it is drawn at random; for evaluation it is the one closest to the bin's median.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+__all__ = ["bins", "choose_clear", "choose_median", "year_day_hour"]
+
+
+def year_day_hour(time: np.ndarray) -> np.ndarray:
+    """Turn ``datetime64`` into (year, day of the year from 1, hour), as models take dates.
+
+    NaT becomes (0, 0, 0).
+
+    Examples
+    --------
+    >>> year_day_hour(np.array(["2019-07-01", "NaT"], dtype="datetime64[ns]")).tolist()
+    [[2019, 182, 0], [0, 0, 0]]
+    """
+    time = np.asarray(time)
+    missing = np.isnat(time)
+    time = np.where(missing, np.datetime64(0, "ns"), time)
+    year = time.astype("datetime64[Y]")
+    day = time.astype("datetime64[D]")
+    parts = [
+        year.astype(int) + 1970,
+        (day - year).astype(int) + 1,
+        (time.astype("datetime64[h]") - day).astype(int),
+    ]
+    return np.where(missing[..., None], 0, np.stack(parts, -1)).astype(np.int32)
+
+
+def bins(length: int, count: int, offset: int) -> np.ndarray:
+    """Cut ``length`` dates into ``count`` bins of equal size: indices (count, size).
+
+    Parameters
+    ----------
+    length
+        Dates in the series, at least ``count``.
+    count
+        Bins wanted.
+    offset
+        Dates left out at the start, 0 to ``length % count``.
+
+    Examples
+    --------
+    >>> bins(7, 3, 1).tolist()
+    [[1, 2], [3, 4], [5, 6]]
+    """
+    size = length // count
+    return offset + np.arange(count * size).reshape(count, size)
+
+
+def choose_clear(clear: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Draw one date a bin, uniformly among the clear ones where there are any.
+
+    Parameters
+    ----------
+    clear
+        bool (dates,), True where no pixel of the window is bad.
+    count
+        Dates wanted. With just as many in the series all are taken, clear or not; with fewer, all
+        are taken and the result is shorter.
+    rng
+        Source of randomness.
+
+    Returns
+    -------
+    numpy.ndarray
+        Indices in ascending order.
+    """
+    length = len(clear)
+    if length <= count:
+        return np.arange(length)
+    index = bins(length, count, int(rng.integers(0, length % count + 1)))
+    draw = rng.random(index.shape)
+    return _pick(index, draw, clear[index])
+
+
+def choose_median(
+    values: np.ndarray, valid: np.ndarray, count: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Choose one date a bin: the clear one closest to the median of the bin's valid pixels.
+
+    Parameters
+    ----------
+    values
+        (dates, band, y, x).
+    valid
+        bool (dates, y, x).
+    count
+        Dates wanted; as in :func:`choose_clear`.
+    rng
+        Draws how many dates are left out before the first bin.
+
+    Returns
+    -------
+    numpy.ndarray
+        Indices in ascending order.
+    """
+    length = len(values)
+    if length <= count:
+        return np.arange(length)
+    index = bins(length, count, int(rng.integers(0, length % count + 1)))
+    clear = valid.all(axis=(1, 2))
+    pixels = np.where(valid[:, None], values.astype(np.float64), np.nan)[index]
+    filled = np.isfinite(pixels).any(axis=1)  # a pixel without any valid date has no median
+    safe = np.where(filled[:, None], pixels, 0.0)
+    median = np.nanmedian(safe, axis=1, keepdims=True)
+    raw = np.nan_to_num(values.astype(np.float64))[index]
+    distance = np.abs(raw - median).mean(axis=(2, 3, 4))
+    return _pick(index, distance, clear[index])
+
+
+def _pick(index: np.ndarray, cost: np.ndarray, eligible: np.ndarray) -> np.ndarray:
+    """Per bin the eligible date of least cost, the first on ties; all count where none is."""
+    eligible = eligible | ~eligible.any(axis=1, keepdims=True)
+    best = np.where(eligible, cost, np.inf).argmin(axis=1)
+    return index[np.arange(len(index)), best]

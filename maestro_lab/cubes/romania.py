@@ -1,0 +1,186 @@
+"""``romania``: one square kilometre of forest, 140 real Sentinel-2 acquisitions.
+
+The arrays come inside the package ``nrt`` 0.2.1 (EUPL-1.2, European Commission, Joint Research
+Centre): Sentinel-2 L2A digital numbers on a 10 m and a 20 m grid in EPSG:3035 with the scene
+classification, August 2015 to January 2021, and the Copernicus tree cover density of 2018.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from maestro_lab.cubes.contract import assemble, make_modality
+from maestro_lab.cubes.splits import block_splits
+from maestro_lab.errors import CubeError
+
+__all__ = ["open_romania"]
+
+CLEAR = (4, 5, 7)
+"""Scene classes taken as clear: vegetation, bare soil, unclassified."""
+
+YEARS = (2016, 2017, 2018, 2019, 2020)
+_GRIDS = {
+    "s2_10m": ("romania_10m", 10.0, {"B02": "B2", "B03": "B3", "B04": "B4", "B08": "B8"}),
+    "s2_20m": ("romania_20m", 20.0, {"B03": "B3", "B04": "B4", "B8A": "B8A", "B11": "B11"}),
+}
+_SIDE = 1000.0  # metres
+
+
+def open_romania(
+    window: float = 80.0,
+    years: tuple[int, ...] | list[int] = YEARS,
+    region: int = 4,
+    block: int = 2,
+    test: float = 0.2,
+    buffer: int = 1,
+    split_seed: int = 6,
+) -> xr.DataTree:
+    """Cut the arrays into samples: one window and one year each.
+
+    Whole regions of ``region`` x ``region`` windows are held out, and training windows that touch
+    them are put into ``buffer``. The default ``split_seed`` is the first that puts the held-out
+    regions into two opposite corners, where they cost the fewest training windows.
+
+    Parameters
+    ----------
+    window
+        Side of a window in metres; a multiple of 20 m.
+    years
+        Calendar years; 2016 to 2020 are complete.
+    region, block
+        Sides, in windows, of the regions that are split and of the blocks resampled for
+        confidence intervals.
+    test
+        Share of the regions held out.
+    buffer
+        Windows kept empty around held-out regions.
+    split_seed
+        Chooses the regions.
+
+    Returns
+    -------
+    xarray.DataTree
+        ``s2_10m`` (B02 B03 B04 B08) and ``s2_20m`` (B03 B04 B8A B11) in digital numbers; target
+        ``tree_cover`` in percent on the 20 m grid.
+
+    Raises
+    ------
+    CubeError
+        If the package is missing or an option makes no sense.
+    """
+    n = _windows(window)
+    if not set(years) <= set(range(2015, 2022)) or not len(years):
+        raise CubeError("romania: years", expected="years from 2015 to 2021", found=list(years))
+    row, column = (a.reshape(-1) for a in np.indices((n, n)))
+    split, blocks = block_splits(
+        row, column, region=region, block=block, shares={"test": test}, buffer=buffer,
+        seed=split_seed,
+    )  # fmt: skip
+    sources = {name: _load(function) for name, (function, _, _) in _GRIDS.items()}
+    modalities = {
+        name: _cut(sources[name], name, window, n, list(years)) for name in _GRIDS
+    }
+    offset = (_SIDE - n * window) / 2
+    ten = sources["s2_10m"]
+    west, north = float(ten.x[0]) - 5 + offset, float(ten.y[0]) + 5 - offset
+    repeat = len(years)
+    return assemble(
+        modalities,
+        sample=[f"r{r:02d}c{c:02d}_{y}" for r, c in zip(row, column, strict=True) for y in years],
+        split=np.repeat(split, repeat),
+        block=np.repeat(blocks, repeat),
+        extra={
+            "ref_date": np.array([f"{y}-07-01" for y in years] * n * n, "datetime64[ns]"),
+            "easting": np.repeat(west + column * window, repeat),
+            "northing": np.repeat(north - row * window, repeat),
+        },
+        targets=_tree_cover(window, n, repeat),
+        title="Romania: 1 km2 of forest, Sentinel-2 L2A 2016-2020",
+        licence="EUPL-1.2; contains modified Copernicus Sentinel data",
+        source="PyPI package nrt 0.2.1 (European Commission, Joint Research Centre)",
+        attrs={"crs": "EPSG:3035", "window": window},
+    )
+
+
+def _windows(window: float) -> int:
+    if window <= 0 or window % 20 or window > _SIDE / 3:
+        raise CubeError(
+            "romania: window", expected="a multiple of 20 m from 20 to 320", found=f"{window:g}"
+        )
+    return int(_SIDE // window)
+
+
+def _load(function: str) -> Any:
+    try:
+        from nrt import data
+    except ImportError as error:
+        raise CubeError(
+            "cube 'romania' needs the package nrt",
+            expected="nrt 0.2.1",
+            found="not installed",
+            do="pip install 'maestro-lab[demo]'",
+        ) from error
+    loaded = getattr(data, function, None)
+    if loaded is None or not hasattr(data, "romania_10m"):
+        raise CubeError(
+            "this version of nrt ships no data",
+            expected="nrt 0.2.1",
+            do="pip install 'maestro-lab[demo]'",
+        )
+    found = loaded()
+    return found.load() if isinstance(found, xr.Dataset) else found
+
+
+def _tiles(array: np.ndarray, pixels: int, n: int) -> np.ndarray:
+    """Cut (..., y, x) into (n*n, ..., pixels, pixels) windows from the centre of the area."""
+    start = (array.shape[-1] - n * pixels) // 2
+    array = array[..., start : start + n * pixels, start : start + n * pixels]
+    tiles = array.reshape(*array.shape[:-2], n, pixels, n, pixels)
+    tiles = np.moveaxis(tiles, (-4, -2), (0, 1))
+    return tiles.reshape(n * n, *tiles.shape[2:])
+
+
+def _cut(source: xr.Dataset, name: str, window: float, n: int, years: list[int]) -> xr.Dataset:
+    _, gsd, bands = _GRIDS[name]
+    pixels = int(window // gsd)
+    stack = np.stack([source[b].values for b in bands.values()], 1)  # (t, band, y, x)
+    there = np.isfinite(stack).all(1)
+    values = _tiles(np.rint(np.nan_to_num(stack)).astype(np.uint16), pixels, n)
+    clear = _tiles(np.isin(source["SCL"].values, CLEAR) & there, pixels, n)
+    in_year = [np.flatnonzero(source["time"].dt.year.values == y) for y in years]
+    longest = max(len(i) for i in in_year)
+    shape = (n * n, len(years), longest)
+    out = np.zeros((*shape, *values.shape[2:]), np.uint16)
+    valid = np.zeros((*shape, pixels, pixels), bool)
+    time = np.full(shape, np.datetime64("NaT"), "datetime64[ns]")
+    for k, index in enumerate(in_year):
+        out[:, k, : len(index)] = values[:, index]
+        valid[:, k, : len(index)] = clear[:, index]
+        time[:, k, : len(index)] = source["time"].values[index]
+    merged = [a.reshape(-1, *a.shape[2:]) for a in (out, valid, time)]
+    return make_modality(
+        merged[0], merged[2], valid=merged[1], bands=list(bands), units="DN", gsd=gsd,
+        sensor_name="sentinel-2", crs="EPSG:3035",
+    )  # fmt: skip
+
+
+def _tree_cover(window: float, n: int, years: int) -> xr.Dataset:
+    cover = _load("romania_forest_cover_percentage").astype(np.float32)
+    tiles = np.repeat(_tiles(cover, int(window // 20), n), years, axis=0)
+    return xr.Dataset(
+        {
+            "tree_cover": (
+                ("sample", "y", "x"),
+                tiles,
+                {
+                    "task": "regression",
+                    "units": "percent",
+                    "gsd": 20.0,
+                    "source": "Copernicus HRL tree cover density 2018, used for every year",
+                },
+            )
+        }
+    )

@@ -1,0 +1,119 @@
+"""Spatial blocks: neighbours never straddle train and test."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from maestro_lab.errors import CubeError
+
+__all__ = ["block_splits", "leakage"]
+
+
+def block_splits(
+    row: np.ndarray,
+    column: np.ndarray,
+    *,
+    region: int,
+    block: int,
+    shares: Mapping[str, float],
+    buffer: int = 1,
+    seed: int = 0,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Split windows on a lattice by square regions, and number the blocks inside them.
+
+    Whole regions go to one split. Windows of the training split within ``buffer`` windows of
+    another split (diagonals count) become ``"buffer"`` and are used for nothing.
+
+    Parameters
+    ----------
+    row, column
+        Position of each window on the lattice.
+    region
+        Side of a region, in windows.
+    block
+        Side of a block, in windows: the unit that is resampled for confidence intervals. It
+        divides ``region``.
+    shares
+        Share of the regions of each split other than ``"train"``; at least one region each.
+    buffer
+        Windows kept empty between training and the rest.
+    seed
+        Chooses the regions.
+
+    Returns
+    -------
+    tuple
+        Split name and block number of each window.
+
+    Raises
+    ------
+    CubeError
+        If blocks do not divide regions, or nothing is left to train on.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> row, column = np.indices((12, 12)).reshape(2, -1)
+    >>> split, _ = block_splits(row, column, region=4, block=2, shares={"test": 0.2})
+    >>> {str(name): int((split == name).sum()) for name in np.unique(split)}
+    {'buffer': 23, 'test': 32, 'train': 89}
+    """
+    if region % block:
+        raise CubeError(
+            "blocks do not fit into regions", expected=f"a divisor of {region}", found=block
+        )
+    row, column = np.asarray(row), np.asarray(column)
+    names, regions = _number(row // region, column // region)
+    order = np.random.default_rng(seed).permutation(len(names))
+    split = np.full(len(row), "train", dtype=object)
+    start = 0
+    for name, share in shares.items():
+        count = max(1, round(share * len(names)))
+        split[np.isin(regions, order[start : start + count])] = name
+        start += count
+    for other in shares:
+        held = np.stack([row, column], 1)[split == other]
+        far = np.abs(held[None] - np.stack([row, column], 1)[:, None]).max(-1)  # (n, held)
+        near = (far <= buffer).any(1) if held.size else np.zeros(len(row), bool)
+        split[near & (split == "train")] = "buffer"
+    if not (split == "train").any():
+        raise CubeError(
+            "no window is left to train on",
+            expected="regions small enough for the area",
+            found=f"{len(names)} regions of {region} x {region} windows, buffer {buffer}",
+        )
+    return split, _number(row // block, column // block)[1]
+
+
+def _number(row: np.ndarray, column: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    names, index = np.unique(np.stack([row, column], 1), axis=0, return_inverse=True)
+    return names, index.reshape(-1)
+
+
+def leakage(
+    x: np.ndarray, y: np.ndarray, split: np.ndarray, held_out: str = "test"
+) -> dict[str, float]:
+    """Return how far held-out windows lie from training windows.
+
+    Parameters
+    ----------
+    x, y
+        Position of each window, in metres.
+    split
+        Split of each window.
+    held_out
+        The split that is compared with ``"train"``.
+
+    Returns
+    -------
+    dict
+        ``nearest`` and ``median`` distance in metres from a held-out window to the closest
+        training window.
+    """
+    from scipy.spatial import cKDTree
+
+    points, split = np.stack([x, y], 1), np.asarray(split).astype(str)
+    near, _ = cKDTree(points[split == "train"]).query(points[split == held_out])
+    return {"nearest": float(near.min()), "median": float(np.median(near))}

@@ -1,0 +1,264 @@
+"""Does the synthetic landscape look like the real thing? Spectra, courses, backscatter, texture."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from pandas.api.typing import SeriesGroupBy
+
+from maestro_lab.cubes.contract import TARGETS, modality_names
+from maestro_lab.errors import CubeError
+
+__all__ = ["realism"]
+
+SEASONS = {"winter": (12, 1, 2), "spring": (3, 4, 5), "summer": (6, 7, 8), "autumn": (9, 10, 11)}
+
+SYNTHETIC_COLOURS = ("#009E73", "#56B4E9", "#E69F00")
+REAL_STYLES = (("#000000", "o"), ("#0072B2", "s"), ("#CC79A7", "^"), ("#D55E00", "D"))
+"""Colours of Okabe and Ito, told apart with any kind of colour vision, and a marker for each."""
+
+MAIN = 0.8
+"""Share of a synthetic window that a kind of land must cover to stand for it."""
+
+CLEAR = 0.9
+"""A date counts where at least this share of a sample's pixels is valid."""
+
+
+@dataclass(frozen=True)
+class _Series:
+    """One curve of the figure: some samples of one cube."""
+
+    label: str
+    cube: xr.DataTree
+    samples: np.ndarray
+    colour: str
+    marker: str = ""
+
+
+def realism(
+    synthetic: xr.DataTree, real: Mapping[str, xr.DataTree], *, samples: int = 96
+) -> Figure:
+    """Draw a synthetic cube beside real ones.
+
+    Parameters
+    ----------
+    synthetic
+        The cube to judge. Where it has the target ``land_cover``, windows of one kind of forest
+        and of open land are drawn apart.
+    real
+        Name to real cube; those with Sentinel-2, Sentinel-1 or aerial modalities show in the
+        panels they fit.
+    samples
+        Samples of each cube that are read, evenly spread.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Spectra by season, NDVI courses of clear dates, distributions of VV and VH, and aerial
+        crops in colour-infrared.
+
+    Raises
+    ------
+    CubeError
+        If the synthetic cube has no Sentinel-2 modality.
+
+    Examples
+    --------
+    >>> from maestro_lab.cubes.landscape import open_landscape
+    >>> figure = realism(open_landscape(samples=4), {})
+    >>> figure.axes[0].get_title()
+    'winter'
+    """
+    if not _modalities(synthetic, "sentinel-2"):
+        raise CubeError(
+            "realism: the synthetic cube cannot be compared",
+            expected="a modality with attrs sensor 'sentinel-2'",
+            found=", ".join(modality_names(synthetic)),
+        )
+    made = _split_synthetic(synthetic, samples)
+    series = made + [
+        _Series(name, cube, _spread(cube.sizes["sample"], samples), *style)
+        for (name, cube), style in zip(real.items(), REAL_STYLES, strict=False)
+    ]
+    figure = plt.figure(figsize=(7.0, 8.0), layout="constrained")
+    rows = figure.subfigures(4, 1, height_ratios=[2.4, 2.6, 0.6, 2.3])
+    tables = {s.label: _sentinel2_table(s) for s in series}
+    _draw_spectra(rows[0].subplots(1, 4, sharey=True), series, tables)
+    left, right = rows[1].subplots(1, 2, width_ratios=[1.25, 1])
+    _draw_ndvi(left, series, tables)
+    _draw_backscatter(right, series)
+    handles = [
+        plt.Line2D([], [], color=s.colour, marker=s.marker, ms=4, lw=0.9 if s.marker else 2)
+        for s in series
+    ]
+    labels = [s.label for s in series]
+    rows[2].legend(handles, labels, loc="center", ncols=2, fontsize=8, frameon=False)
+    _draw_aerial(rows[3], series)
+    plt.close(figure)  # pyplot forgets it, so a notebook shows it once: where it is returned
+    return figure
+
+
+def _spread(count: int, samples: int) -> np.ndarray:
+    return np.unique(np.linspace(0, count - 1, min(count, samples)).round().astype(int))
+
+
+def _split_synthetic(cube: xr.DataTree, samples: int) -> list[_Series]:
+    """Draw each kind of forest apart from the open land, where the cube tells its land cover."""
+    chosen = _spread(cube.sizes["sample"], samples)
+    cover = cube[TARGETS].get("land_cover") if TARGETS in cube.children else None
+    if cover is None or "classes" not in cover.attrs:
+        return [_Series("synthetic", cube, chosen, SYNTHETIC_COLOURS[0])]
+    names = np.array(cover.attrs["classes"])
+    maps = cover.isel(sample=chosen).to_numpy().reshape(len(chosen), -1)
+    share = (maps[:, :, None] == np.arange(len(names))).mean(axis=1)  # (sample, class)
+    forest = [n for n, name in enumerate(names) if "forest" in name]
+    parts = [(f"synthetic {names[n]}", share[:, n] > MAIN) for n in forest[:2]]
+    parts.append(("synthetic open land", share[:, forest].sum(axis=1) < 1 - MAIN))
+    return [
+        _Series(label, cube, chosen[here], colour)
+        for (label, here), colour in zip(parts, SYNTHETIC_COLOURS, strict=False)
+        if here.any()
+    ]
+
+
+def _modalities(cube: xr.DataTree, sensor: str) -> list[str]:
+    return [m for m in modality_names(cube) if cube[m].attrs.get("sensor") == sensor]
+
+
+def _parts(series: _Series, sensor: str) -> Iterator[xr.Dataset]:
+    for name in _modalities(series.cube, sensor):
+        yield series.cube[name].to_dataset().isel(sample=series.samples).load()
+
+
+def _sentinel2_table(series: _Series) -> pd.DataFrame:
+    """Return the mean reflectance of each sample, clear date and band, one a row."""
+    tables = []
+    for ds in _parts(series, "sentinel-2"):
+        scale = 1e-4 if ds.attrs["units"] == "DN" else 1.0
+        valid = ds["valid"].to_numpy()[:, :, None]
+        count = valid.sum(axis=(3, 4))
+        total = np.where(valid, ds["values"].to_numpy(), 0).sum(axis=(3, 4), dtype=float)
+        sample, date = np.nonzero(count[:, :, 0] >= CLEAR * np.prod(valid.shape[3:]))
+        mean = scale * total[sample, date] / count[sample, date]
+        wide = pd.DataFrame(mean, columns=[str(b) for b in ds["band"].to_numpy()])
+        wide["sample"], wide["date"] = sample, ds["time"].to_numpy()[sample, date]
+        long = wide.melt(["sample", "date"], var_name="band", value_name="reflectance")
+        waves = dict(zip(wide.columns, ds["wavelength"].to_numpy(), strict=False))
+        tables.append(long.assign(wavelength=long["band"].map(waves)))
+    return pd.concat(tables) if tables else pd.DataFrame(columns=["sample", "date", "band"])
+
+
+def _quantiles(groups: SeriesGroupBy) -> pd.DataFrame:
+    return pd.DataFrame({q: groups.quantile(q) for q in (0.1, 0.5, 0.9)})
+
+
+def _draw_spectra(
+    axes: np.ndarray, series: list[_Series], tables: Mapping[str, pd.DataFrame]
+) -> None:
+    for ax, (season, months) in zip(axes, SEASONS.items(), strict=True):
+        for s in series:
+            table = tables[s.label]
+            here = table[pd.DatetimeIndex(table["date"]).month.isin(months)]
+            if here.empty:
+                continue
+            q = _quantiles(here.groupby("wavelength")["reflectance"])
+            if s.marker:
+                ax.plot(q.index, q[0.5], color=s.colour, marker=s.marker, ms=3, lw=0.8)
+            else:
+                ax.fill_between(q.index, q[0.1], q[0.9], color=s.colour, alpha=0.25, lw=0)
+                ax.plot(q.index, q[0.5], color=s.colour, lw=2)
+        ax.set_title(season, fontsize=9)
+        ax.set_xticks([500, 1000, 1500, 2000], ["0.5", "1", "1.5", "2"])
+        ax.tick_params(labelsize=8)
+        ax.set_ylim(0, 0.6)
+    axes[0].set_ylabel("reflectance\n(median, 10 to 90 %)", fontsize=8)
+    axes[0].figure.supxlabel("wavelength (µm)", fontsize=8)
+
+
+def _draw_ndvi(ax: Axes, series: list[_Series], tables: Mapping[str, pd.DataFrame]) -> None:
+    for s in series:
+        ndvi = _ndvi(tables[s.label])
+        if ndvi.empty:
+            continue
+        if s.marker:
+            course = ndvi.groupby("date")["ndvi"].median()
+            day = course.index.day_of_year
+            ax.plot(day, course, s.marker, color=s.colour, ms=3, alpha=0.8, mew=0)
+            continue
+        bins = ndvi["date"].dt.day_of_year // 10 * 10 + 5
+        q = _quantiles(ndvi.groupby(bins)["ndvi"])
+        ax.fill_between(q.index, q[0.1], q[0.9], color=s.colour, alpha=0.25, lw=0)
+        ax.plot(q.index, q[0.5], color=s.colour, lw=2)
+    ax.set(xlim=(0, 366), ylim=(0, 1))
+    ax.set_xlabel("day of the year", fontsize=8)
+    ax.set_ylabel("NDVI", fontsize=8)
+    ax.set_title("NDVI of clear dates", fontsize=9)
+    ax.tick_params(labelsize=8)
+
+
+def _ndvi(table: pd.DataFrame) -> pd.DataFrame:
+    if not {"B04", "B08"} <= set(table["band"]):
+        return pd.DataFrame()
+    wide = table.pivot_table("reflectance", ["sample", "date"], "band").reset_index()
+    both = wide["B08"] + wide["B04"]
+    return wide.assign(ndvi=(wide["B08"] - wide["B04"]) / both)[["sample", "date", "ndvi"]].dropna()
+
+
+def _draw_backscatter(ax: Axes, series: list[_Series]) -> None:
+    edges = np.arange(-32.0, 4.1, 0.75)
+    for s in series:
+        found: dict[str, list[np.ndarray]] = {"VV": [], "VH": []}
+        for ds in _parts(s, "sentinel-1"):
+            pixels = np.moveaxis(ds["values"].to_numpy(), 2, -1)[ds["valid"].to_numpy()]
+            if ds.attrs["units"] != "dB":
+                pixels = 10 * np.log10(np.maximum(pixels, 1e-6))
+            for name, values in zip(ds["band"].to_numpy(), pixels.T, strict=True):
+                found[str(name)].append(values)
+        for name, parts in found.items():
+            if not parts:
+                continue
+            density, _ = np.histogram(np.concatenate(parts), edges, density=True)
+            line = {"lw": 0.9 if s.marker else 2, "ls": "-" if name == "VV" else (0, (3, 1.2))}
+            ax.plot((edges[1:] + edges[:-1]) / 2, density, color=s.colour, **line)
+    ax.set_xlabel("backscatter (dB); solid VV, dashed VH", fontsize=8)
+    ax.set_ylabel("density (1/dB)", fontsize=8)
+    ax.set_title("Sentinel-1 pixels", fontsize=9)
+    ax.tick_params(labelsize=8)
+    ax.set_ylim(bottom=0)
+
+
+def _draw_aerial(figure: Figure, series: list[_Series]) -> None:
+    """Show one crop of each cube, real ones first."""
+    crops = [c for s in series if s.marker for c in _crops(s, 1)][:2]
+    crops += [c for s in series if not s.marker for c in _crops(s, 1)]
+    crops = crops or [("no aerial modality", np.ones((1, 1, 3)), 1.0)]
+    axes = np.atleast_1d(figure.subplots(1, len(crops)))
+    for ax, (label, image, side) in zip(axes, crops, strict=True):
+        ax.imshow(image, extent=(0, side, 0, side), interpolation="nearest")
+        ax.set_title(label.replace("synthetic ", "synthetic\n").replace(" (", "\n("), fontsize=8)
+        ax.set_xticks([0, round(side)], ["0", f"{side:.0f} m"])
+        ax.set_yticks([])
+        ax.tick_params(labelsize=8)
+    figure.suptitle("Aerial, colour-infrared (NIR, R, G)", fontsize=9)
+
+
+def _crops(series: _Series, count: int) -> list[tuple[str, np.ndarray, float]]:
+    out = []
+    for ds in _parts(series, "aerial"):
+        bands = [str(b) for b in ds["band"].to_numpy()]
+        if not {"NIR", "R", "G"} <= set(bands):
+            continue
+        there = np.flatnonzero(ds["valid"].to_numpy()[:, 0].any(axis=(1, 2)))
+        for n in there[_spread(len(there), count)] if len(there) else ():
+            image = ds["values"].to_numpy()[n, 0][[bands.index(b) for b in ("NIR", "R", "G")]]
+            image = np.clip(image / (255 if image.dtype == np.uint8 else image.max()), 0, 1)
+            side = image.shape[1] * float(ds.attrs["gsd"])
+            out.append((series.label, np.moveaxis(image, 0, -1), side))
+    return out

@@ -1,0 +1,474 @@
+"""MAESTRO: a masked autoencoder for multimodal, multitemporal, multispectral data.
+
+Source: arXiv 2508.10894. Written from the paper and a behavioural specification; deviations from
+the published code are listed in ``docs/fidelity.md``.
+
+Shapes: b samples, d dates, g token band groups, l locations, n tokens of a sequence, c bands,
+p*p pixels of a patch, w channels of a token.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from maestro_lab.contract import Modality
+from maestro_lab.errors import ContractError
+from maestro_lab.models.config import MaestroConfig, Size
+from maestro_lab.models.layout import Member, Stream, streams_of
+from maestro_lab.models.masking import keys_for, sample_mask, split_mask
+from maestro_lab.models.targets import TargetNorm, error_sum
+from maestro_lab.models.tokens import PatchEmbedding, date_code, patchify, position_table, unpatchify
+from maestro_lab.models.transformer import Transformer
+
+if TYPE_CHECKING:
+    from maestro_lab.batches import Batch, Series
+
+__all__ = ["Maestro", "Output"]
+
+MIN_VALID = 0.5  # a patch with fewer valid pixels than this share counts as missing
+
+
+@dataclass
+class Tokens:
+    """A modality on its way in: patches (b, d, l, c, p*p), tokens (b, g, d, l, w), what is there."""
+
+    patches: Tensor
+    embedded: Tensor
+    present: Tensor | None  # (b, g, d, l)
+    pixels: Tensor | None  # (b, d, l, p*p), False where a pixel is not valid
+
+
+@dataclass
+class Sequence:
+    """A stream ready for its encoder: tokens (b, n, w), codes for both ends, what is there."""
+
+    tokens: Tensor
+    decoder_code: Tensor
+    present: Tensor | None
+
+
+@dataclass
+class Output:
+    """What a pretraining step returns.
+
+    Parameters
+    ----------
+    loss
+        The weighted mean over modalities.
+    losses
+        The loss of each modality.
+    masks
+        Stream to bool (b, n): which tokens were masked.
+    """
+
+    loss: Tensor
+    losses: dict[str, Tensor]
+    masks: dict[str, Tensor]
+
+
+class Maestro(nn.Module):
+    """The model: embed, encode what is visible, decode what is masked, compare.
+
+    Parameters
+    ----------
+    config
+        What to build.
+
+    Examples
+    --------
+    >>> from maestro_lab.contract import Modality
+    >>> s2 = Modality(("B02", "B03", "B04"), "DN", gsd=10, pixels=6, patch=2, dates=4)
+    >>> model = Maestro(MaestroConfig(Contract({"s2": s2}, 96), size="nano", joint_depth=2))
+    >>> [stream.name for stream in model.streams]
+    ['s2']
+    """
+
+    def __init__(self, config: MaestroConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.modalities: dict[str, Modality] = dict(config.contract.modalities)
+        self.streams: list[Stream] = streams_of(self.modalities, config.fusion)
+        size, joint = config.size, config.joint_depth
+        self.embed, self.to_pixels = nn.ModuleDict(), nn.ModuleDict()
+        self.norms = nn.ModuleDict()
+        for name, m in self.modalities.items():
+            self._add_modality(name, m, size)
+        encoders = dict.fromkeys(stream.encoder for stream in self.streams)
+        self.encoders = nn.ModuleDict({e: self._encoder(size.depth - joint) for e in encoders})
+        self.joint = self._encoder(joint) if joint else None
+        same = size.width == size.decoder_width
+        self.to_decoder = nn.ModuleDict(
+            {e: nn.Identity() if same else nn.Linear(size.width, size.decoder_width) for e in encoders}
+        )
+        self.decoders = nn.ModuleDict({e: self._decoder() for e in encoders})
+        self.mask_tokens = nn.ParameterDict(
+            {
+                name: torch.randn(len(m.token_groups), size.decoder_width)
+                for name, m in self.modalities.items()
+            }
+        )
+
+    def _add_modality(self, name: str, m: Modality, size: Size) -> None:
+        shared = m.embedding or name
+        values = [len(bands) * m.patch**2 for bands in m.token_groups]
+        if shared not in self.embed:
+            self.embed[shared] = nn.ModuleList(PatchEmbedding(v, size.width) for v in values)
+            self.to_pixels[shared] = nn.ModuleList(nn.Linear(size.decoder_width, v) for v in values)
+        elif [e.project.in_features for e in self.embed[shared]] != values:
+            raise ContractError(
+                f"{name} cannot share the embedding {shared!r}",
+                expected="the same bands a group and the same patch",
+                found=f"{values} numbers a patch",
+            )
+        self.norms[name] = TargetNorm(m)
+        cells = self.config.contract.position_cells
+        for end, width in (("encoder", size.width), ("decoder", size.decoder_width)):
+            table = position_table(width, cells, m.grid)
+            self.register_buffer(f"position_{end}_{name}", table, persistent=False)
+
+    def _encoder(self, depth: int) -> Transformer:
+        s = self.config.size
+        return Transformer(s.width, depth, s.heads, s.head_width, s.hidden)
+
+    def _decoder(self) -> Transformer:
+        s = self.config.size
+        return Transformer(
+            s.decoder_width,
+            s.decoder_depth,
+            s.decoder_heads,
+            s.decoder_head_width,
+            s.decoder_hidden,
+        )
+
+    # -- from pixels to sequences
+
+    def embed_modality(self, name: str, series: Series) -> Tokens:
+        """Cut a modality into patches and embed them."""
+        m = self.modalities[name]
+        images, valid = _prepare(series.values, series.valid, m)
+        patches = patchify(images, m.patch)  # (b, d, l, c, p*p)
+        parts = []
+        for bands, embed in zip(m.token_groups, self.embed[m.embedding or name], strict=True):
+            chosen = [m.bands.index(b) for b in bands]
+            whole = chosen == list(range(len(m.bands)))
+            parts.append(embed(patches if whole else patches[..., chosen, :]))
+        embedded = torch.stack(parts, dim=1)  # (b, g, d, l, w)
+        if valid is None:
+            return Tokens(patches, embedded, None, None)
+        pixels = patchify(valid[:, :, None], m.patch).squeeze(-2)  # (b, d, l, p*p)
+        present = pixels.float().mean(-1) >= MIN_VALID
+        present = present[:, None].expand(embedded.shape[:-1])
+        return Tokens(patches, embedded, present, pixels)
+
+    def _code(self, end: str, name: str, series: Series, ref_date: Tensor) -> Tensor:
+        """Position and date of every token: (b, g, d, l, w)."""
+        table = getattr(self, f"position_{end}_{name}")
+        when = date_code(series.dates, ref_date) * float(self.config.use_dates)  # (b, d, 8)
+        groups = len(self.modalities[name].token_groups)
+        when = F.pad(when, (table.shape[1] - when.shape[-1], 0))[:, None, :, None, :]
+        return (table + when).expand(-1, groups, -1, -1, -1)
+
+    def _sequence(self, stream: Stream, tokens: Mapping[str, Tokens], batch: Batch) -> Sequence:
+        names = stream.modalities
+
+        def code(end: str) -> Tensor:
+            codes = [self._code(end, n, batch.series[n], batch.ref_date) for n in names]
+            return stream.join([c.expand(len(batch.ref_date), *c.shape[1:]) for c in codes])
+
+        present = None
+        if any(tokens[n].present is not None for n in names):
+            present = stream.join(
+                [
+                    torch.ones_like(tokens[n].embedded[..., 0], dtype=torch.bool)
+                    if tokens[n].present is None
+                    else tokens[n].present
+                    for n in names
+                ]
+            )
+        embedded = stream.join([tokens[n].embedded for n in names])
+        return Sequence(embedded + code("encoder"), code("decoder"), present)
+
+    def sequences(self, batch: Batch) -> tuple[dict[str, Sequence], dict[str, Tokens]]:
+        """Embed a batch: the sequence of each stream, and the tokens of each modality."""
+        tokens = {n: self.embed_modality(n, batch.series[n]) for n in self.modalities}
+        return {s.name: self._sequence(s, tokens, batch) for s in self.streams}, tokens
+
+    # -- encoder
+
+    def _encode(
+        self, visible: Mapping[str, Tensor], present: Mapping[str, Tensor | None]
+    ) -> dict[str, Tensor]:
+        encoded = {
+            s.name: self.encoders[s.encoder](visible[s.name], present[s.name]) for s in self.streams
+        }
+        if self.joint is None:
+            return encoded
+        lengths = [encoded[s.name].shape[1] for s in self.streams]
+        mask = None
+        if any(present[s.name] is not None for s in self.streams):
+            mask = torch.cat(
+                [
+                    torch.ones_like(encoded[s.name][..., 0], dtype=torch.bool)
+                    if present[s.name] is None
+                    else present[s.name]
+                    for s in self.streams
+                ],
+                dim=1,
+            )
+        together = torch.cat([encoded[s.name] for s in self.streams], dim=1)
+        parts = self.joint(together, mask).split(lengths, dim=1)
+        return {s.name: part for s, part in zip(self.streams, parts, strict=True)}
+
+    def encode(self, batch: Batch) -> dict[str, Tensor]:
+        """Encode every token of a batch, nothing masked: stream to (b, n, w)."""
+        sequences, _ = self.sequences(batch)
+        return self._encode(
+            {name: s.tokens for name, s in sequences.items()},
+            {name: s.present for name, s in sequences.items()},
+        )
+
+    def features(self, batch: Batch) -> dict[str, tuple[Tensor, Tensor | None]]:
+        """Encode a batch and sort the tokens by modality.
+
+        Returns
+        -------
+        dict
+            Modality to tokens (b, g, d, l, w) and to what is there (b, g, d, l), None for all.
+        """
+        sequences, tokens = self.sequences(batch)
+        encoded = self._encode(
+            {name: s.tokens for name, s in sequences.items()},
+            {name: s.present for name, s in sequences.items()},
+        )
+        found = {}
+        for stream in self.streams:
+            for name, part in stream.split(encoded[stream.name]).items():
+                found[name] = (part, tokens[name].present)
+        return {name: found[name] for name in self.modalities}
+
+    # -- pretraining
+
+    def draw_masks(
+        self, keys: Tensor, present: Mapping[str, Tensor | None] | None = None
+    ) -> dict[str, Tensor]:
+        """Draw the mask of every stream: bool (b, n), or (b*g*d, l) for folded streams."""
+        masks = {}
+        for i, stream in enumerate(self.streams):
+            key = keys_for(i, 0, keys)
+            if stream.folded:
+                images = torch.arange(stream.images, device=keys.device)
+                key = torch.stack([keys_for(i, j + 1, keys) for j in range(len(images))], 1).flatten()
+            masks[stream.name] = sample_mask(
+                key,
+                stream.blocks,
+                self.config.masking,
+                structural=not stream.folded,
+                present=None if present is None else present[stream.name],
+            )
+        return masks
+
+    def forward(
+        self,
+        batch: Batch,
+        keys: Tensor | None = None,
+        masks: Mapping[str, Tensor] | None = None,
+    ) -> Output:
+        """Mask, encode, decode and score a batch.
+
+        Parameters
+        ----------
+        batch
+            Normalised values, dates and validity of each modality.
+        keys
+            int64 (b,) from :func:`~maestro_lab.models.masking.keys_for`; draws the masks.
+        masks
+            Masks given instead: stream to bool, True = masked.
+        """
+        sequences, tokens = self.sequences(batch)
+        if masks is None:
+            masks = self.draw_masks(keys, {name: s.present for name, s in sequences.items()})
+        index = {s.name: split_mask(masks[s.name], self._masked(s)) for s in self.streams}
+        visible = {name: _take(s.tokens, index[name][0]) for name, s in sequences.items()}
+        there = {name: _take(s.present, index[name][0]) for name, s in sequences.items()}
+        encoded = self._encode(visible, there)
+        scores: dict[str, tuple[Tensor, Tensor]] = {}
+        for stream in self.streams:
+            decoded = self._decode(
+                stream, encoded[stream.name], sequences[stream.name], *index[stream.name], whole=False
+            )
+            scores |= self._score(stream, decoded, index[stream.name][1], tokens)
+        return self._total(scores, dict(masks))
+
+    def _masked(self, stream: Stream) -> int:
+        images = 1 if stream.folded else stream.images
+        return self.config.masking.count(stream.length, images)
+
+    def _decode(
+        self,
+        stream: Stream,
+        encoded: Tensor,
+        sequence: Sequence,
+        visible: Tensor,
+        masked: Tensor,
+        *,
+        whole: bool,
+    ) -> Tensor:
+        """Decode [visible, masked] tokens: the masked ones (b, m, w), or the whole sequence."""
+        stand_ins = stream.join(
+            [
+                self.mask_tokens[n][None, :, None, None, :].expand(
+                    -1, -1, self.modalities[n].dates, self.modalities[n].grid ** 2, -1
+                )
+                for n in stream.modalities
+            ]
+        )
+        rows = len(encoded) // len(stand_ins)
+        stand_ins = stand_ins.repeat(rows, 1, 1) + sequence.decoder_code
+        seen = self.to_decoder[stream.encoder](encoded) + _take(sequence.decoder_code, visible)
+        x = torch.cat([seen, _take(stand_ins, masked)], dim=1)
+        order = torch.cat([visible, masked], dim=1)
+        there = _take(sequence.present, order)
+        decoder = self.decoders[stream.encoder]
+        if not whole:
+            return decoder(x, there, last=masked.shape[1])
+        return _take(decoder(x, there), order.argsort(dim=1))
+
+    def _score(
+        self, stream: Stream, decoded: Tensor, masked: Tensor, tokens: Mapping[str, Tokens]
+    ) -> dict[str, tuple[Tensor, Tensor]]:
+        """Sum errors and counts over the masked tokens of each modality of a stream."""
+        sums: dict[str, list[tuple[Tensor, Tensor]]] = {}
+        for member in stream.members:
+            m = self.modalities[member.modality]
+            chosen, where, owned = stream.select(member, decoded, masked)
+            head = self.to_pixels[m.embedding or member.modality][member.group]
+            predicted = head(chosen).unflatten(-1, (-1, m.patch**2))  # (b, k, c, p*p)
+            target, weight = self._target(member, tokens[member.modality], where, owned)
+            sums.setdefault(member.modality, []).append(
+                error_sum(predicted.float(), target, weight, self.config.loss)
+            )
+        return {
+            name: (sum(error for error, _ in parts), sum(count for _, count in parts))
+            for name, parts in sums.items()
+        }
+
+    def _target(
+        self, member: Member, tokens: Tokens, where: Tensor, owned: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Targets (b, k, c, p*p) of masked tokens at ``where``, and their weights."""
+        m = self.modalities[member.modality]
+        patches = _take(tokens.patches.flatten(1, 2), where)
+        pixels = None if tokens.pixels is None else _take(tokens.pixels.flatten(1, 2), where)
+        if self.config.loss.endswith("_norm"):
+            patches = self.norms[member.modality](patches.float(), pixels)
+        chosen = [m.bands.index(b) for b in m.token_groups[member.group]]
+        if len(chosen) < len(m.bands) or chosen != sorted(chosen):
+            patches = patches[:, :, chosen]
+        weight = None if owned is None else owned[:, :, None, None].float()
+        if pixels is not None:
+            there = pixels & (pixels.float().mean(-1, keepdim=True) >= MIN_VALID)
+            there = there[:, :, None, :].float()
+            weight = there if weight is None else weight * there
+        return patches.float(), weight
+
+    def _total(
+        self, scores: Mapping[str, tuple[Tensor, Tensor]], masks: dict[str, Tensor]
+    ) -> Output:
+        losses, total, weights = {}, 0.0, 0.0
+        for name, m in self.modalities.items():
+            error, count = scores[name]
+            losses[name] = error / count.clamp(min=1)
+            weight = m.dates * m.grid**2 * (count > 0)
+            total, weights = total + weight * losses[name], weights + weight
+        return Output(total / weights.clamp(min=1), losses, masks)
+
+    @torch.no_grad()
+    def reconstruct(self, batch: Batch, masks: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Predict every patch of a batch, masked or not, as the loss sees it.
+
+        Returns
+        -------
+        dict
+            Modality to images (b, d, c, size, size): normalised per patch and band group under the
+            ``_norm`` losses, else in the units of the model's input.
+        """
+        sequences, _ = self.sequences(batch)
+        index = {s.name: split_mask(masks[s.name], self._masked(s)) for s in self.streams}
+        encoded = self._encode(
+            {name: _take(s.tokens, index[name][0]) for name, s in sequences.items()},
+            {name: _take(s.present, index[name][0]) for name, s in sequences.items()},
+        )
+        images = {}
+        for stream in self.streams:
+            decoded = self._decode(
+                stream, encoded[stream.name], sequences[stream.name], *index[stream.name], whole=True
+            )
+            for name, part in stream.split(decoded).items():
+                images[name] = self._images(name, part)
+        return {name: images[name] for name in self.modalities}
+
+    def _images(self, name: str, decoded: Tensor) -> Tensor:
+        """Turn decoded tokens (b, g, d, l, w) into images (b, d, c, size, size)."""
+        m = self.modalities[name]
+        parts: dict[str, Tensor] = {}
+        for k, bands in enumerate(m.token_groups):
+            head = self.to_pixels[m.embedding or name][k]
+            patches = head(decoded[:, k]).unflatten(-1, (len(bands), m.patch**2))
+            parts |= {band: patches[..., i, :] for i, band in enumerate(bands)}
+        return unpatchify(torch.stack([parts[b] for b in m.bands], dim=-2), m.patch)
+
+    @torch.no_grad()
+    def normalised(self, name: str, series: Series) -> Tensor:
+        """Return the targets of a modality as images (b, d, c, size, size)."""
+        m = self.modalities[name]
+        images, valid = _prepare(series.values, series.valid, m)
+        if not self.config.loss.endswith("_norm"):
+            return images
+        pixels = None
+        if valid is not None:
+            pixels = patchify(valid[:, :, None], m.patch).squeeze(-2)
+        return unpatchify(self.norms[name](patchify(images, m.patch).float(), pixels), m.patch)
+
+    def mask_images(self, masks: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return masks as images: modality to bool (b, d, c, size, size)."""
+        images = {}
+        for stream in self.streams:
+            for name, part in stream.split(masks[stream.name][..., None]).items():
+                m = self.modalities[name]
+                group = {b: k for k, bands in enumerate(m.token_groups) for b in bands}
+                chosen = torch.stack([part[:, group[b], :, :, 0] for b in m.bands], dim=-1)
+                images[name] = unpatchify(
+                    chosen[..., None].expand(*chosen.shape, m.patch**2), m.patch
+                )
+        return {name: images[name] for name in self.modalities}
+
+
+def _prepare(values: Tensor, valid: Tensor | None, m: Modality) -> tuple[Tensor, Tensor | None]:
+    """Resize images (b, d, c, h, w) to the model's size and rescale elevations."""
+    if values.shape[-1] != m.size:
+        shape, smooth = (m.size, m.size), m.resize != "nearest"
+        flat = F.interpolate(
+            values.flatten(0, 1), shape, mode=m.resize, align_corners=False if smooth else None
+        )
+        values = flat.unflatten(0, values.shape[:2])
+        if valid is not None:
+            flat = F.interpolate(valid.float(), shape, mode="nearest")
+            valid = flat > 0.5
+    if m.rescale_elevation:
+        surface = values[:, :, :1]
+        values = torch.cat([surface, 30 * (surface - values[:, :, 1:])], dim=2)
+    return values, valid
+
+
+def _take(x: Tensor | None, index: Tensor) -> Tensor | None:
+    """Gather along the second dimension: x (b, n, ...) at index (b, k)."""
+    if x is None:
+        return None
+    shape = (*index.shape, *x.shape[2:])
+    return x.gather(1, index.view(*index.shape, *[1] * (x.ndim - 2)).expand(shape))

@@ -1,0 +1,134 @@
+"""Names of the published MAESTRO checkpoints, and ours.
+
+The published code keeps patch projections as convolutions and pixel heads as 1 x 1 convolutions
+whose output runs (row, column, band); here both are linear layers over (band, row, column), so
+one unfolding of the image serves the embedding and the target.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+import torch
+from einops import rearrange
+from torch import Tensor
+
+from maestro_lab.contract import Modality
+from maestro_lab.errors import WeightsError
+
+__all__ = ["from_official", "to_official"]
+
+_BLOCK = {
+    "0.norm": "attention.norm",
+    "0.to_qkv": "attention.qkv",
+    "0.to_out.0": "attention.out",
+    "1.net.0": "mlp.norm",
+    "1.net.1": "mlp.up",
+    "1.net.4": "mlp.down",
+}
+
+_RULES = [
+    (r"patch_embed\.(\w+)\.patchify_bands\.(\d+)\.conv\.(\w+)", r"embed.\1.\2.project.\3"),
+    (r"patch_embed\.(\w+)\.patchify_bands\.(\d+)\.norm\.(\w+)", r"embed.\1.\2.\3"),
+    (r"embed_to_rec\.(\w+)\.pixelify_bands\.(\d+)\.conv\.(\w+)", r"to_pixels.\1.\2.\3"),
+    (r"enc_to_dec\.(\w+)\.(\w+)", r"to_decoder.\1.\2"),
+    (r"mask_token\.(\w+)", r"mask_tokens.\1"),
+    (r"(encoder|decoder)\.(\w+)\.norm\.(\w+)", r"\1s.\2.norm.\3"),
+    (r"encoder_inter\.norm\.(\w+)", r"joint.norm.\1"),
+    *(
+        (rf"(encoder|decoder)\.(\w+)\.layers\.(\d+)\.{re.escape(a)}\.(\w+)", rf"\1s.\2.blocks.\3.{b}.\4")
+        for a, b in _BLOCK.items()
+    ),
+    *(
+        (rf"encoder_inter\.layers\.(\d+)\.{re.escape(a)}\.(\w+)", rf"joint.blocks.\1.{b}.\2")
+        for a, b in _BLOCK.items()
+    ),
+]
+
+
+def _rename(name: str) -> str | None:
+    for pattern, ours in _RULES:
+        if re.fullmatch(pattern, name):
+            return re.sub(pattern, ours, name)
+    return None
+
+
+def _patches(modalities: Mapping[str, Modality]) -> dict[str, int]:
+    return {m.embedding or name: m.patch for name, m in modalities.items()}
+
+
+def from_official(
+    state: Mapping[str, Tensor], modalities: Mapping[str, Modality]
+) -> dict[str, Tensor]:
+    """Translate a published state dict (names without ``model.``) into ours, without its heads.
+
+    Parameters
+    ----------
+    state
+        Official parameter name to tensor.
+    modalities
+        The model's modalities; their patch sizes tell how pixel heads are laid out.
+
+    Raises
+    ------
+    WeightsError
+        If a name belongs to no known part.
+    """
+    patches = _patches(modalities)
+    ours: dict[str, Tensor] = {}
+    for name, tensor in state.items():
+        if name.startswith("heads."):
+            continue
+        new = _rename(name)
+        if new is None:
+            raise WeightsError(
+                f"{name} is no parameter of a MAESTRO model",
+                expected="patch_embed, encoder, encoder_inter, enc_to_dec, decoder, embed_to_rec ...",
+                found=name,
+            )
+        part, embedding = new.split(".")[:2]
+        if part == "embed" and tensor.ndim == 4:
+            tensor = tensor.flatten(1)
+        elif part == "to_pixels":
+            p = patches[embedding]
+            tensor = rearrange(tensor, "(p q c) ... -> (c p q) ...", p=p, q=p)
+            tensor = tensor.flatten(1) if tensor.ndim > 1 else tensor
+        elif part == "mask_tokens":
+            tensor = tensor[0, :, 0, 0]
+        ours[new] = tensor
+    return ours
+
+
+def to_official(
+    state: Mapping[str, Tensor], modalities: Mapping[str, Modality]
+) -> dict[str, Tensor]:
+    """Translate our state dict into published names and shapes; undoes :func:`from_official`."""
+    patches = _patches(modalities)
+    back = {_BLOCK[a]: a for a in _BLOCK}
+    official: dict[str, Tensor] = {}
+    for name, tensor in state.items():
+        part, *rest = name.split(".")
+        new = name
+        if part == "embed":
+            kind = "conv" if rest[2] == "project" else "norm"
+            new = f"patch_embed.{rest[0]}.patchify_bands.{rest[1]}.{kind}.{rest[-1]}"
+            if kind == "conv" and tensor.ndim == 2:
+                p = patches[rest[0]]
+                tensor = rearrange(tensor, "w (c p q) -> w c p q", p=p, q=p)
+        elif part == "to_pixels":
+            p = patches[rest[0]]
+            tensor = rearrange(tensor, "(c p q) ... -> (p q c) ...", p=p, q=p)
+            tensor = tensor[:, :, None, None] if tensor.ndim == 2 else tensor
+            new = f"embed_to_rec.{rest[0]}.pixelify_bands.{rest[1]}.conv.{rest[-1]}"
+        elif part == "to_decoder":
+            new = f"enc_to_dec.{'.'.join(rest)}"
+        elif part == "mask_tokens":
+            new, tensor = f"mask_token.{rest[0]}", tensor[None, :, None, None]
+        else:
+            new = name.replace("joint", "encoder_inter", 1).replace("coders.", "coder.", 1)
+            new = new.replace(".blocks.", ".layers.")
+            for ours, theirs in back.items():
+                new = new.replace(f".{ours}.", f".{theirs}.")
+        official[new] = tensor.contiguous() if isinstance(tensor, torch.Tensor) else tensor
+    return official

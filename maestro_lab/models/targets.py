@@ -1,0 +1,101 @@
+"""Reconstruction targets: normalised per patch and band group, compared in token space."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from maestro_lab.contract import Modality
+
+__all__ = ["TargetNorm", "error_sum"]
+
+_EPSILON = 1e-6
+
+
+class TargetNorm(nn.Module):
+    """Normalise each patch by mean and deviation of its own pixels, one band group at a time.
+
+    Parameters
+    ----------
+    modality
+        Its ``norm_groups`` say which bands are normalised together.
+
+    Examples
+    --------
+    >>> import torch
+    >>> m = Modality(("R", "N"), "DN", gsd=1, pixels=4, patch=2, norm_groups=(("R",), ("N",)))
+    >>> normed = TargetNorm(m)(torch.rand(1, 4, 2, 4))
+    >>> bool(normed.mean(-1).abs().max() < 1e-6)
+    True
+    """
+
+    def __init__(self, modality: Modality) -> None:
+        super().__init__()
+        member = torch.zeros(len(modality.bands), len(modality.norm_groups))
+        for k, group in enumerate(modality.norm_groups):
+            for band in group:
+                member[modality.bands.index(band), k] = 1.0
+        self.register_buffer("member", member, persistent=False)  # (c, groups)
+
+    def forward(self, patches: Tensor, valid: Tensor | None = None) -> Tensor:
+        """Normalise patches.
+
+        Parameters
+        ----------
+        patches
+            (..., c, p*p).
+        valid
+            (..., p*p); only True pixels enter mean and deviation. None: all do.
+
+        Returns
+        -------
+        Tensor
+            (..., c, p*p): (value - mean) / sqrt(unbiased variance + 1e-6).
+        """
+        mean, deviation = self.statistics(patches, valid)
+        return (patches - mean) / deviation
+
+    def statistics(self, patches: Tensor, valid: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return mean and deviation of every band's group, each (..., c, 1)."""
+        member, weight = self.member, None
+        if valid is None:
+            count = member.sum(0) * patches.shape[-1]  # (groups,)
+        else:
+            weight = valid[..., None, :].to(patches.dtype)
+            count = weight.sum(-1) * member.sum(0)  # (..., groups)
+        mean = self._spread(_sum(patches, weight) @ member / count.clamp(min=1))
+        squares = _sum((patches - mean) ** 2, weight) @ member
+        variance = squares / (count - 1).clamp(min=1)
+        return mean, self._spread((variance + _EPSILON).sqrt())
+
+    def _spread(self, per_group: Tensor) -> Tensor:
+        return (per_group @ self.member.T)[..., None]
+
+
+def _sum(values: Tensor, weight: Tensor | None) -> Tensor:
+    return values.sum(-1) if weight is None else (values * weight).sum(-1)
+
+
+def error_sum(
+    predicted: Tensor, target: Tensor, weight: Tensor | None, loss: str
+) -> tuple[Tensor, Tensor]:
+    """Sum the errors of predicted patches, and count them.
+
+    Parameters
+    ----------
+    predicted, target
+        (b, k, c, p*p).
+    weight
+        (b, k, 1, p*p or 1), 0 for what is not to be scored; None scores all.
+    loss
+        "l1..." or "l2...".
+
+    Returns
+    -------
+    tuple
+        Sum of absolute or squared errors, and the number of values in it.
+    """
+    error = (predicted - target).abs() if loss.startswith("l1") else (predicted - target) ** 2
+    if weight is None:
+        return error.sum(), torch.full_like(error.sum(), error.numel())
+    return (error * weight).sum(), weight.expand_as(error).sum()

@@ -1,0 +1,72 @@
+"""Where a run goes: a free folder, made by exactly one process."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from maestro_lab.errors import RunError
+from maestro_lab.runs.card import status_of
+
+__all__ = ["make_folder"]
+
+
+def make_folder(notebook: str, folder: Path | None = None) -> Path:
+    """Make the folder of a new run and return its full path.
+
+    Parameters
+    ----------
+    notebook
+        Name for a numbered folder ``runs/{notebook}-{NNN}`` below the current folder, or beside
+        it if the current folder is ``notebooks``.
+    folder
+        The folder, if it is not to be a numbered one.
+
+    Raises
+    ------
+    RunError
+        If the folder exists, or cannot be made.
+    """
+    try:
+        if folder is not None:
+            if folder.exists() or folder.is_symlink():
+                raise taken(folder)
+            folder.mkdir(parents=True)
+            return folder.resolve()
+        here = Path.cwd()
+        return _numbered((here.parent if here.name == "notebooks" else here) / "runs", notebook)
+    except OSError as error:
+        raise RunError(
+            "the folder of the run cannot be made",
+            expected="a place where folders can be made",
+            found=f"{error.filename or folder}: {error.strerror}",
+            do="name another one with --run",
+        ) from error
+
+
+def taken(folder: Path) -> RunError:
+    """Return the error for a folder that is not free."""
+    is_run = (folder / "card.json").is_file()
+    return RunError(
+        f"{folder} exists already",
+        expected="a free path for a new run",
+        found=f"a run with status {status_of(folder)!r}" if is_run else "something else there",
+        do="choose another path, or go on with a run that stopped: --resume",
+    )
+
+
+def _numbered(parent: Path, name: str) -> Path:
+    if re.search(r"[/\\\0]", name) or not name:
+        raise RunError(
+            "a run cannot have this name", expected="a plain file name", found=repr(name)
+        )
+    parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        used = [p.name.removeprefix(f"{name}-") for p in parent.iterdir()]
+        number = max((int(n) for n in used if n.isascii() and n.isdecimal()), default=0) + 1
+        path = parent / f"{name}-{number:03d}"
+        try:
+            path.mkdir()
+        except FileExistsError:
+            continue
+        return path.resolve()

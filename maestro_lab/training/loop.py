@@ -1,0 +1,353 @@
+"""The one training loop: AdamW, one-cycle rates, averaged weights, checkpoints, resume.
+
+What differs between pretraining, probing and fine-tuning is the function that turns a batch into
+losses. Devices, precision and processes are the business of ``accelerate``.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from torch import Tensor, nn
+
+from maestro_lab.batches import Batch, CubeDataset, loader
+from maestro_lab.errors import ParameterError, TrainingError
+from maestro_lab.training.checkpoint import MetricsFile, load_checkpoint, save_checkpoint
+from maestro_lab.training.progress import Progress
+from maestro_lab.training.schedule import ema_momentum, max_lr, one_cycle
+
+__all__ = ["Fitted", "TrainingConfig", "bf16_is_fast", "fit"]
+
+Losses = Callable[[nn.Module, Batch, int], tuple[Tensor, dict[str, Tensor]]]
+"""(model, batch, epoch) -> the loss, and its parts by name."""
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How to train; defaults are MAESTRO's for pretraining.
+
+    Parameters
+    ----------
+    epochs, batch_size, accumulate
+        Passes over the data; samples a step and device; steps whose gradients are added up.
+    base_lr
+        Learning rate for a batch of three; the peak grows with the square root of the batch.
+    final_factor
+        The rate ends at peak / final_factor (1e7 for pretraining and probes, 2 for fine-tuning).
+    weight_decay
+        On all parameters.
+    precision
+        "fp32", "bf16", or "auto": bf16 where the hardware computes in it.
+    ema
+        Average the weights once an epoch.
+    seed
+        Together with epoch and sample it decides everything that is drawn.
+    workers
+        Processes that prepare batches.
+    log_every
+        Steps between rows of the metrics.
+    checkpoint_every
+        Steps between checkpoints; 0 writes one at the end of each epoch.
+
+    Raises
+    ------
+    ParameterError
+        Names the setting and what it may be.
+    """
+
+    epochs: int = 20
+    batch_size: int = 32
+    accumulate: int = 1
+    base_lr: float = 3e-5
+    final_factor: float = 1e7
+    weight_decay: float = 0.01
+    precision: str = "auto"
+    ema: bool = True
+    seed: int = 0
+    workers: int = 0
+    log_every: int = 20
+    checkpoint_every: int = 0
+
+    def __post_init__(self) -> None:
+        least = {"epochs": 1, "batch_size": 1, "accumulate": 1, "workers": 0, "log_every": 1}
+        for name, bound in {**least, "checkpoint_every": 0, "seed": 0}.items():
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < bound:
+                raise ParameterError(
+                    name, expected=f"a whole number, at least {bound}", found=repr(value)
+                )
+        for name in ("base_lr", "final_factor"):
+            if not getattr(self, name) > 0:
+                raise ParameterError(name, expected="a number above 0", found=getattr(self, name))
+        if self.precision not in ("auto", "fp32", "bf16"):
+            raise ParameterError("precision", expected="auto | fp32 | bf16", found=self.precision)
+
+
+@dataclass
+class Fitted:
+    """What :func:`fit` returns.
+
+    Parameters
+    ----------
+    metrics
+        The rows of ``metrics.jsonl``.
+    ema
+        Averaged parameters by name, or None.
+    seconds
+        Time spent in this call.
+    device, precision
+        What it ran on.
+    """
+
+    metrics: list[dict[str, Any]]
+    ema: dict[str, Tensor] | None
+    seconds: float
+    device: str
+    precision: str
+
+
+def bf16_is_fast(device: torch.device) -> bool:
+    """Tell whether a device computes in bfloat16, rather than imitating it."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type == "cpu":
+        checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+        return any(getattr(torch.cpu, name, bool)() for name in checks)
+    return False
+
+
+def _accelerator(config: TrainingConfig) -> Accelerator:
+    def make(precision: str) -> Accelerator:
+        state = AcceleratorState._shared_state
+        if state and state.get("_mixed_precision") != precision:
+            AcceleratorState._reset_state()  # a notebook may train twice, in two precisions
+        return Accelerator(
+            mixed_precision=precision, gradient_accumulation_steps=config.accumulate
+        )
+
+    device = make("no").device
+    wanted = {"fp32": False, "bf16": True, "auto": bf16_is_fast(device)}[config.precision]
+    return make("bf16" if wanted else "no")
+
+
+def fit(
+    model: nn.Module,
+    data: CubeDataset,
+    losses: Losses,
+    config: TrainingConfig,
+    *,
+    settings: Mapping[str, Any] | None = None,
+    folder: Path | None = None,
+    evaluate: Callable[[nn.Module], dict[str, float]] | None = None,
+    resume: bool = True,
+) -> Fitted:
+    """Train a model.
+
+    Parameters
+    ----------
+    model
+        Trained in place.
+    data
+        Training samples.
+    losses
+        Turns a batch into the loss and its parts.
+    config
+        How to train.
+    settings
+        What the model is; a checkpoint made with other settings is refused.
+    folder
+        Where ``metrics.jsonl`` and ``checkpoints/`` go; None writes nothing.
+    evaluate
+        Called at the end of each epoch; its numbers join the metrics.
+    resume
+        Go on from the checkpoint in ``folder`` if there is one.
+
+    Raises
+    ------
+    TrainingError
+        If the loss is not a number, or a checkpoint does not fit.
+    """
+    loop = _Loop(model, data, losses, config, dict(settings or {}), folder, evaluate)
+    if resume:
+        loop.resume()
+    return loop.run()
+
+
+class _Loop:
+    """The state of one training run; :func:`fit` in small steps."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        data: CubeDataset,
+        losses: Losses,
+        config: TrainingConfig,
+        settings: dict[str, Any],
+        folder: Path | None,
+        evaluate: Callable[[nn.Module], dict[str, float]] | None,
+    ) -> None:
+        self.config, self.losses, self.evaluate = config, losses, evaluate
+        self.accelerator = _accelerator(config)
+        world = self.accelerator.num_processes
+        self.batches = loader(
+            data, config.batch_size, workers=config.workers, world=world,
+            rank=self.accelerator.process_index, pin=self.accelerator.device.type == "cuda",
+        )  # fmt: skip
+        self.per_epoch = len(self.batches)
+        self.total = max(1, config.epochs * self.per_epoch // config.accumulate)
+        self.peak = max_lr(config.base_lr, config.batch_size, config.accumulate, world)
+        optimiser = torch.optim.AdamW(
+            (p for p in model.parameters() if p.requires_grad),
+            lr=self.peak, betas=(0.9, 0.99), weight_decay=config.weight_decay, fused=True,
+        )  # fmt: skip
+        self.model, self.optimiser = self.accelerator.prepare(model, optimiser)
+        self.bare = self.accelerator.unwrap_model(self.model)
+        # How many processes prepare batches and how often a checkpoint is written change nothing.
+        free = ("workers", "checkpoint_every", "log_every")
+        plain = {k: v for k, v in asdict(config).items() if k not in free}
+        self.settings = {**settings, "training": {**plain, "samples": len(data), "world": world}}
+        main = folder if self.accelerator.is_main_process else None
+        self.metrics_path = main / "metrics.jsonl" if main else None
+        self.checkpoint = folder / "checkpoints" / "last.pt" if folder else None
+        self.batch, self.step, self.sums, self.counted = 0, 0, {}, 0
+        self.ema = None
+        if config.ema:
+            self.ema = {n: p.detach().clone() for n, p in self.bare.named_parameters()}
+
+    # -- checkpoints
+
+    def resume(self) -> None:
+        """Take the state of the last checkpoint, if there is one."""
+        if self.checkpoint is None or not self.checkpoint.exists():
+            return
+        state = load_checkpoint(self.checkpoint, self.settings)
+        self.bare.load_state_dict(state["model"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.batch, self.step = state["batch"], state["step"]
+        self.sums = {k: v.to(self.accelerator.device) for k, v in state["sums"].items()}
+        self.counted = state["counted"]
+        if self.ema is not None:
+            device = self.accelerator.device
+            self.ema = {name: p.to(device) for name, p in state["ema"].items()}
+
+    def save(self) -> None:
+        """Write a checkpoint, unless the numbers went wrong."""
+        self._refuse_nan()
+        if self.checkpoint is None or not self.accelerator.is_main_process:
+            return
+        save_checkpoint(
+            self.checkpoint,
+            {
+                "settings": json.dumps(self.settings),
+                "model": self.bare.state_dict(),
+                "optimiser": self.optimiser.state_dict(),
+                "ema": self.ema,
+                "batch": self.batch,
+                "step": self.step,
+                "sums": self.sums,
+                "counted": self.counted,
+            },
+        )
+
+    # -- the loop itself
+
+    def run(self) -> Fitted:
+        """Train to the end."""
+        import time
+
+        started = time.perf_counter()
+        self.metrics = MetricsFile(self.metrics_path, self.step)
+        samples = self.config.batch_size * self.config.accumulate * self.accelerator.num_processes
+        self.progress = Progress(self.total, samples, done=self.step)
+        try:
+            first = self.batch // self.per_epoch
+            for epoch in range(first, self.config.epochs):
+                self._epoch(epoch)
+        finally:
+            self.progress.close()
+        self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
+        return Fitted(
+            self.metrics.rows,
+            self.ema,
+            time.perf_counter() - started,
+            str(self.accelerator.device),
+            "bf16" if self.accelerator.mixed_precision == "bf16" else "fp32",
+        )
+
+    def _epoch(self, epoch: int) -> None:
+        order = self.batches.batch_sampler
+        order.epoch, order.skip = epoch, self.batch - epoch * self.per_epoch
+        self.model.train()
+        for batch in self.batches:
+            self._batch(batch.to(self.accelerator.device), epoch)
+        if self.ema is not None:
+            momentum = ema_momentum(self.config.epochs)
+            for name, p in self.bare.named_parameters():
+                self.ema[name].lerp_(p.detach(), 1 - momentum)
+        self._log(epoch, last=True)
+        self.save()
+
+    def _batch(self, batch: Batch, epoch: int) -> None:
+        with self.accelerator.accumulate(self.model):
+            for group in self.optimiser.param_groups:
+                group["lr"] = self._lr()
+            loss, parts = self.losses(self.model, batch, epoch)
+            self.accelerator.backward(loss)
+            self.optimiser.step()
+            self.optimiser.zero_grad()
+        self.batch += 1
+        self.counted += 1
+        for name, value in {"loss": loss, **parts}.items():
+            self.sums[name] = self.sums.get(name, 0) + value.detach()
+        if not self.accelerator.sync_gradients:
+            return
+        self.step += 1
+        within = self.batch % self.per_epoch
+        if self.step % self.config.log_every == 0 and within:
+            self._log(epoch)
+        every = self.config.checkpoint_every
+        if every and self.step % every == 0 and within:
+            self.save()
+
+    def _lr(self) -> float:
+        done = min(self.step, self.total - 1)
+        return one_cycle(done, self.total, self.peak, final_factor=self.config.final_factor)
+
+    def _log(self, epoch: int, *, last: bool = False) -> None:
+        """Write a row: mean losses since the last one and, at the end of an epoch, the evaluation."""
+        row: dict[str, Any] = {"step": self.step, "epoch": epoch + self.batch / self.per_epoch % 1}
+        row["epoch"] = round(self.batch / self.per_epoch, 4)
+        row["lr"] = self._lr()
+        if self.counted:
+            means = {name: value / self.counted for name, value in self.sums.items()}
+            means = {k: self.accelerator.reduce(v, "mean") for k, v in means.items()}
+            row |= {name: float(value) for name, value in means.items()}
+        self._refuse_nan(row)
+        if last and self.evaluate is not None:
+            self.bare.eval()
+            row |= self.evaluate(self.bare)
+        self.metrics.write(row)
+        self.sums, self.counted = {}, 0
+        shown = {k: v for k, v in row.items() if k in ("loss", "val_loss")}
+        self.progress.update(self.step, f"epoch {epoch + 1}/{self.config.epochs}", **shown)
+
+    def _refuse_nan(self, row: Mapping[str, Any] | None = None) -> None:
+        loss = row.get("loss", 0.0) if row is not None else float(self.sums.get("loss", 0.0))
+        if math.isfinite(loss):
+            return
+        kept = self.checkpoint is not None and self.checkpoint.exists()
+        raise TrainingError(
+            f"the loss is not a number at step {self.step}",
+            expected="a finite loss",
+            found=loss,
+            do="lower base_lr, or look at the data with describe(cube); "
+            + ("the last good checkpoint is kept" if kept else "no checkpoint was written"),
+        )

@@ -1,0 +1,76 @@
+"""How fast to learn: the one-cycle schedule, and the momentum of averaged weights."""
+
+from __future__ import annotations
+
+import math
+
+__all__ = ["ema_momentum", "max_lr", "one_cycle"]
+
+
+def max_lr(base_lr: float, batch_size: int, accumulate: int = 1, devices: int = 1) -> float:
+    """Scale the base learning rate with the square root of the batch.
+
+    Source: MAESTRO; a batch of three samples has the base rate itself.
+
+    Examples
+    --------
+    >>> round(max_lr(3e-5, 32) * 1e5, 3)
+    9.798
+    """
+    return base_lr * math.sqrt(batch_size * accumulate * devices / 3.0)
+
+
+def one_cycle(
+    step: int,
+    total: int,
+    peak: float,
+    *,
+    warmup: float = 0.2,
+    start_factor: float = 1e3,
+    final_factor: float = 1e7,
+) -> float:
+    """Return the learning rate of a step: cosine up to the peak, cosine down to the end.
+
+    The shape of Smith and Topin (2018) as torch's ``OneCycleLR`` draws it, but a pure function of
+    the step, so a resumed run needs no scheduler state.
+
+    Parameters
+    ----------
+    step
+        From 0.
+    total
+        Steps in all.
+    peak
+        Highest rate.
+    warmup
+        Share of the steps spent rising.
+    start_factor, final_factor
+        The rate starts at peak / start_factor and ends at peak / final_factor.
+
+    Examples
+    --------
+    >>> one_cycle(0, 50, 1.0), one_cycle(9, 50, 1.0)
+    (0.001, 1.0)
+    """
+    top = warmup * total - 1
+    if step <= top:
+        return _cosine(peak / start_factor, peak, step / top if top > 0 else 1.0)
+    rest = max(total - 1 - top, 1e-9)
+    return _cosine(peak, peak / final_factor, min(1.0, (step - max(top, 0)) / rest))
+
+
+def _cosine(start: float, end: float, share: float) -> float:
+    return end + (start - end) / 2 * (1 + math.cos(math.pi * share))
+
+
+def ema_momentum(epochs: int) -> float:
+    """Return the momentum of weights averaged once an epoch: a window of a fifth of the epochs.
+
+    The published formula is negative below five epochs; it is held at 0 (no averaging) there.
+
+    Examples
+    --------
+    >>> ema_momentum(20), ema_momentum(3)
+    (0.75, 0.0)
+    """
+    return max(0.0, 1 - 1 / (0.2 * epochs))
