@@ -11,22 +11,47 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-_HOMES = {
-    "BandGroups": "maestro_lab.bands",
-    "Catalog": "maestro_lab.catalog",
-    "catalog": "maestro_lab.catalog",
-    "collect": "maestro_lab.runs",
-    "contract_for": "maestro_lab.batches",
-    "describe": "maestro_lab.cubes.describe",
-    "open_cube": "maestro_lab.catalog",
-    "open_run": "maestro_lab.runs",
-    "report": "maestro_lab.runs",
-    "save_cube": "maestro_lab.cubes.store",
-    "start_run": "maestro_lab.runs",
-    "validate": "maestro_lab.cubes.contract",
+_PLACES = {
+    "maestro_lab.bands": ("BandGroups",),
+    "maestro_lab.batches": ("CubeDataset", "contract_for"),
+    "maestro_lab.catalogue": ("Catalog", "catalog", "open_cube"),
+    "maestro_lab.contract": ("Contract", "Modality"),
+    "maestro_lab.cubes.contract": ("validate",),
+    "maestro_lab.cubes.describe": ("describe",),
+    "maestro_lab.cubes.store": ("save_cube",),
+    "maestro_lab.models.config": ("MaestroConfig",),
+    "maestro_lab.models.maestro": ("Maestro",),
+    "maestro_lab.models.masking": ("Masking",),
+    "maestro_lab.models.weights": ("load_model", "save_model"),
+    "maestro_lab.runs": ("collect", "execute", "open_run", "report", "start_run"),
+    "maestro_lab.training.embed": ("embed",),
+    "maestro_lab.training.loop": ("TrainingConfig",),
+    "maestro_lab.training.pretrain": ("pretrain",),
+    "maestro_lab.training.reconstruct": (
+        "reconstruct",
+        "reconstruction_errors",
+        "reconstruction_scores",
+    ),
+    "maestro_lab.verdicts": ("groups_verdict", "probe_verdict", "reconstruction_verdict"),
+    "maestro_lab.workflow": (
+        "build_model",
+        "features",
+        "fingerprint",
+        "groups_for",
+        "held_out",
+        "in_memory",
+        "leakage_report",
+        "pretrained",
+        "probe_places",
+        "probe_results",
+        "probe_target",
+        "reconstruction_results",
+        "train_and_held_out",
+    ),
 }
+_HOMES = {name: module for module, names in _PLACES.items() for name in names}
 
-__all__ = sorted(_HOMES)  # noqa: PLE0605  the names are looked up when first used
+__all__ = sorted(_HOMES)
 
 
 def __getattr__(name: str) -> Any:

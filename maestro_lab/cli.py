@@ -95,7 +95,7 @@ def _interrupt(*_: object) -> NoReturn:
 @click.option("--catalog", "path", type=click.Path(path_type=Path), help="Catalogue file.")
 def cubes(path: Path | None) -> None:
     """List the cubes of the catalogue."""
-    from maestro_lab.catalog import catalog
+    from maestro_lab.catalogue import catalog
 
     click.echo(repr(catalog(path)))
 
@@ -113,7 +113,7 @@ def cubes(path: Path | None) -> None:
 )
 def describe(cube: str, options: tuple[tuple[str, str], ...]) -> None:
     """Say what is in CUBE: a name of the catalogue, or the path of a cube saved as zarr."""
-    from maestro_lab.catalog import open_cube
+    from maestro_lab.catalogue import open_cube
     from maestro_lab.cubes.describe import describe as describe_cube
     from maestro_lab.runs.yaml12 import yaml_value
 

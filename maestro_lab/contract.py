@@ -199,7 +199,8 @@ class Contract:
     def __repr__(self) -> str:
         rows = [
             f"  {name}: {len(m.bands)} bands in {m.units}, {m.dates} dates, "
-            f"{m.grid} x {m.grid} patches of {m.patch} px ({m.patch * m.gsd * m.pixels / m.size:g} m), "
+            f"{m.grid} x {m.grid} patches of {m.patch} px "
+            f"({m.patch * m.gsd * m.pixels / m.size:g} m), "
             f"{m.tokens} tokens"
             for name, m in self.modalities.items()
         ]
@@ -210,5 +211,7 @@ def _refuse_unknown(where: str, given: Iterable[str], known: set[str]) -> None:
     unknown = sorted(set(given) - known)
     if unknown:
         raise ContractError(
-            f"{where}: unknown field {unknown[0]!r}", expected=", ".join(sorted(known)), found=unknown
+            f"{where}: unknown field {unknown[0]!r}",
+            expected=", ".join(sorted(known)),
+            found=unknown,
         )

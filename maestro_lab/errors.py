@@ -28,11 +28,11 @@ class LabError(Exception):
 
     Examples
     --------
-    >>> print(LabError("s2: wrong unit", expected="DN", found="reflectance", do="multiply by 10000"))
+    >>> print(LabError("s2: wrong unit", expected="DN", found="dB", do="convert it"))
     s2: wrong unit
       expected: DN
-      found:    reflectance
-      to do:    multiply by 10000
+      found:    dB
+      to do:    convert it
     """
 
     def __init__(

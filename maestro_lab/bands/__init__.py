@@ -7,14 +7,18 @@ from typing import Any
 
 from maestro_lab.bands.groups import REFERENCES, BandGroups
 
-__all__ = ["REFERENCES", "BandGroups", "BandStatistics", "Grouping", "band_statistics", "propose_groups"]
-
 _HOMES = {
     "BandStatistics": "statistics",
     "Grouping": "grouping",
     "band_statistics": "statistics",
+    "compare_groupings": "grouping",
+    "group_bands": "grouping",
+    "load_groups": "grouping",
     "propose_groups": "grouping",
+    "save_groups": "grouping",
 }
+
+__all__ = sorted(["REFERENCES", "BandGroups", *_HOMES])
 
 
 def __getattr__(name: str) -> Any:

@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
+import xarray as xr
 from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import squareform
 from sklearn.metrics import silhouette_score
 
 from maestro_lab.bands.groups import BandGroups
-from maestro_lab.bands.statistics import BandStatistics
+from maestro_lab.bands.statistics import BandStatistics, band_statistics
+from maestro_lab.cubes.contract import modality_names
 from maestro_lab.errors import ParameterError
 
-__all__ = ["DISTANCES", "LINKAGES", "Grouping", "distances", "propose_groups"]
+__all__ = [
+    "DISTANCES",
+    "LINKAGES",
+    "Grouping",
+    "compare_groupings",
+    "distances",
+    "group_bands",
+    "load_groups",
+    "propose_groups",
+    "save_groups",
+]
+
+GROUPS_FILE = "groups.json"
 
 DISTANCES = ("correlation", "overlap")
 LINKAGES = ("average", "complete", "single")
@@ -135,3 +153,114 @@ def _best_count(tree: np.ndarray, matrix: np.ndarray) -> int:
         if 1 < len(set(labels)) < n:
             scores[count] = silhouette_score(matrix, labels, metric="precomputed")
     return max(scores, key=scores.__getitem__) if scores else min(2, n)
+
+
+def group_bands(
+    cube: xr.DataTree,
+    *,
+    modalities: Sequence[str] | None = None,
+    groups: int | Mapping[str, int] | None = None,
+    distance: str = "correlation",
+    link: str = "average",
+    clear_only: bool = True,
+) -> dict[str, Grouping]:
+    """Measure the bands of a cube and group them, modality by modality, on training samples.
+
+    Parameters
+    ----------
+    cube
+        The cube.
+    modalities
+        Which; default all.
+    groups
+        Number of groups, one for all modalities or one for each; None or 0 lets the silhouette
+        choose.
+    distance, link, clear_only
+        See :func:`propose_groups` and :func:`~maestro_lab.bands.band_statistics`.
+
+    Returns
+    -------
+    dict
+        Modality to :class:`Grouping`.
+    """
+    split = ("train",) if (np.asarray(cube["split"].values) == "train").any() else None
+    found = {}
+    for name in modalities or modality_names(cube):
+        statistics = band_statistics(cube, name, split=split, clear_only=clear_only)
+        count = groups.get(name) if isinstance(groups, Mapping) else groups
+        count = min(count, len(statistics.bands)) if count else None
+        found[name] = propose_groups(statistics, groups=count, distance=distance, link=link)
+    return found
+
+
+def compare_groupings(cube: xr.DataTree, groupings: Mapping[str, Grouping]) -> pd.DataFrame:
+    """Group again under every statistic, linkage and cloud policy, with as many groups.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a modality and set of groups: the groups, how many of the twelve ways lead there,
+        and which ways those are. A modality whose ways all agree has one row.
+    """
+    rows = []
+    for name, grouping in groupings.items():
+        if len(grouping.statistics.bands) < 3:
+            continue
+        ways: dict[BandGroups, list[str]] = {}
+        for clear_only in (True, False):
+            again = group_bands(cube, modalities=[name], clear_only=clear_only)[name].statistics
+            for distance in DISTANCES:
+                for link in LINKAGES:
+                    found = propose_groups(
+                        again, groups=len(grouping.groups), distance=distance, link=link
+                    )
+                    way = f"{distance}, {link}, {'clear' if clear_only else 'all'}"
+                    ways.setdefault(found.groups, []).append(way)
+        for groups, names in sorted(ways.items(), key=lambda item: -len(item[1])):
+            inside = " | ".join(" ".join(bands) for bands in groups.values())
+            rows.append((name, inside, len(names), groups == grouping.groups, "; ".join(names)))
+    return pd.DataFrame(rows, columns=["modality", "groups", "ways", "proposed", "which"])
+
+
+def save_groups(groupings: Mapping[str, Grouping | BandGroups], folder: str | Path) -> Path:
+    """Write ``groups.json`` into a run folder: modality to group name to bands."""
+    plain = {
+        name: (g.groups if isinstance(g, Grouping) else g).to_dict()
+        for name, g in groupings.items()
+    }
+    path = Path(folder) / GROUPS_FILE
+    unfinished = path.with_suffix(".unfinished")
+    unfinished.write_text(json.dumps(plain, indent=1), encoding="utf-8")
+    return unfinished.replace(path)
+
+
+def load_groups(path: str | Path) -> dict[str, BandGroups]:
+    """Read the groups that notebook 01 left in its run folder.
+
+    Parameters
+    ----------
+    path
+        The run folder, or the file itself.
+
+    Raises
+    ------
+    ParameterError
+        If there is no such file, or it holds something else.
+    """
+    path = Path(path)
+    path = path / GROUPS_FILE if path.is_dir() else path
+    if not path.is_file():
+        raise ParameterError(
+            f"no band groups at {path}",
+            expected=f"a run folder of notebook 01, or its {GROUPS_FILE}",
+            do="run notebook 01 first, or leave the parameter empty to measure groups here",
+        )
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return {name: BandGroups(groups) for name, groups in content.items()}
+    except (json.JSONDecodeError, AttributeError, TypeError) as error:
+        raise ParameterError(
+            f"{path} holds no band groups",
+            expected='{"modality": {"group": ["band", ...]}}',
+            found=str(error),
+        ) from error

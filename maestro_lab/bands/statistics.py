@@ -141,9 +141,7 @@ def band_statistics(
         inside = np.isin(np.asarray(cube["split"].values).astype(str), wanted)
         ds = ds.isel(sample=np.flatnonzero(inside))
     edges = _edges(ds, clear_only, bins)
-    parts = [
-        _count(pixels, ds, modality, clear_only, edges) for pixels in _blocks(ds, clear_only)
-    ]
+    parts = [_count(pixels, ds, modality, clear_only, edges) for pixels in _blocks(ds, clear_only)]
     total = parts[0]
     for part in parts[1:]:
         total = total + part

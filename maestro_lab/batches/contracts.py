@@ -14,7 +14,7 @@ from maestro_lab.cubes.contract import modality_names
 from maestro_lab.errors import CatalogError, ContractError
 
 if TYPE_CHECKING:
-    from maestro_lab.catalog import Entry
+    from maestro_lab.catalogue import Entry
 
 __all__ = ["check_contract", "contract_for"]
 
@@ -33,7 +33,9 @@ def check_contract(cube: xr.DataTree, contract: Contract) -> None:
     differences: list[tuple[str, str]] = []
     for name, m in contract.modalities.items():
         if name not in names:
-            differences.append((f"modality {name}", "not in the cube, which has " + ", ".join(names)))
+            differences.append(
+                (f"modality {name}", "not in the cube, which has " + ", ".join(names))
+            )
             continue
         ds = cube[name]
         bands = [str(b) for b in ds["band"].values]
@@ -139,7 +141,7 @@ def _refuse_strangers(given: object, wanted: Sequence[str]) -> None:
 
 
 def _entry(cube: xr.DataTree) -> Entry | None:
-    from maestro_lab.catalog import catalog
+    from maestro_lab.catalogue import catalog
 
     name = cube.attrs.get("catalogue_entry")
     try:

@@ -31,7 +31,7 @@ def generator(*key: int) -> np.random.Generator:
 
 
 class _Source:
-    """One modality: its dates and clear shares in memory, its pixels in memory or read on demand."""
+    """One modality: dates and clear shares in memory, pixels in memory or read on demand."""
 
     def __init__(self, ds: xr.Dataset, m: Modality, *, in_memory: bool) -> None:
         self.m = m
@@ -79,8 +79,9 @@ class CubeDataset(Dataset):
     seed
         Together with epoch and sample it decides dates and flips.
     train
-        True draws dates at random each epoch and turns and mirrors windows; False takes the dates
-        closest to the median of their bin, always the same.
+        True draws dates at random each epoch, turns and mirrors windows, and has batches shuffled.
+        False leaves windows as they are; epoch 0 then takes the dates closest to the median of
+        their bin, and later epochs draw them at random.
     targets
         Which targets to bring along.
 
@@ -113,6 +114,9 @@ class CubeDataset(Dataset):
         check_contract(cube, contract)
         self.contract, self.seed, self.train = contract, seed, train
         self.index = _samples(cube, split)
+        self.split = (
+            "all" if split is None else split if isinstance(split, str) else ", ".join(split)
+        )
         cube = cube.isel(sample=self.index)
         nodes = {name: cube[name].to_dataset() for name in contract.modalities}
         size = sum(ds["values"].nbytes + ds["valid"].nbytes for ds in nodes.values())
@@ -123,6 +127,11 @@ class CubeDataset(Dataset):
         self.ref_date = _reference(cube, self.sources)
         self.targets, self.spatial = _targets(cube, targets)
         self._median: dict[tuple[str, int], np.ndarray] = {}
+
+    @property
+    def has_choice(self) -> bool:
+        """Whether any sample has more dates than enter the model."""
+        return any((s.length > s.m.dates).any() for s in self.sources.values())
 
     def __len__(self) -> int:
         return len(self.index)
@@ -156,7 +165,7 @@ class CubeDataset(Dataset):
     def dates(self, name: str, row: int, epoch: int = 0) -> np.ndarray:
         """Return which dates of a sample enter the model: indices into its series, ascending."""
         source, number = self.sources[name], list(self.sources).index(name)
-        if self.train:
+        if self.train or epoch:
             rng = generator(self.seed, 2 + number, epoch, int(self.index[row]))
             return source.choose(row, rng, random=True)
         if (name, row) not in self._median:

@@ -1,0 +1,1 @@
+"""The cube contract, one file a source, dates, splits, cubes on disk."""

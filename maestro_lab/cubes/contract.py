@@ -123,7 +123,7 @@ def assemble(
     Parameters
     ----------
     modalities
-        Name to dataset, as :func:`make_modality` builds them; all with the same samples in one order.
+        Name to dataset, as :func:`make_modality` builds them; the same samples in one order.
     sample
         Unique name of each sample.
     split, block
@@ -228,7 +228,9 @@ def _check_root(cube: xr.DataTree) -> None:
         )
     if not cube.indexes["sample"].is_unique:
         twice = cube.indexes["sample"][cube.indexes["sample"].duplicated()][0]
-        raise CubeError("cube: sample names repeat", expected="unique names", found=f"{twice!r} twice")
+        raise CubeError(
+            "cube: sample names repeat", expected="unique names", found=f"{twice!r} twice"
+        )
     for name in ("split", "block"):
         if name not in cube.data_vars or cube[name].dims != ("sample",):
             raise CubeError(
@@ -246,7 +248,9 @@ def _check_dims(where: str, ds: xr.DataTree, name: str, dims: tuple[Hashable, ..
     if name not in variables:
         raise CubeError(f"{where}: no variable {name!r}", expected=f"dimensions {dims}")
     if variables[name].dims != dims:
-        raise CubeError(f"{where}: {name!r}", expected=f"dimensions {dims}", found=variables[name].dims)
+        raise CubeError(
+            f"{where}: {name!r}", expected=f"dimensions {dims}", found=variables[name].dims
+        )
 
 
 def _check_modality(name: str, ds: xr.DataTree) -> None:
@@ -262,7 +266,9 @@ def _check_modality(name: str, ds: xr.DataTree) -> None:
         raise CubeError(f"{name}: 'time'", expected="datetime64", found=ds["time"].dtype)
     bands = [str(b) for b in ds["band"].values]
     if len(set(bands)) != len(bands):
-        raise CubeError(f"{name}: band names repeat", expected="unique names", found=" ".join(bands))
+        raise CubeError(
+            f"{name}: band names repeat", expected="unique names", found=" ".join(bands)
+        )
     if ds.attrs.get("units") not in UNITS:
         raise CubeError(f"{name}: units", expected=" | ".join(UNITS), found=ds.attrs.get("units"))
     gsd = ds.attrs.get("gsd")
@@ -294,7 +300,9 @@ def _check_time(name: str, ds: xr.DataTree) -> None:
     time = np.asarray(ds["time"].values)
     missing = np.isnat(time)
     if (missing[:, :-1] & ~missing[:, 1:]).any():
-        raise CubeError(f"{name}: 'time'", expected="NaT only after the last date", found="NaT before")
+        raise CubeError(
+            f"{name}: 'time'", expected="NaT only after the last date", found="NaT before"
+        )
     steps = np.diff(time, axis=1)
     backwards = (steps < np.timedelta64(0)) & ~np.isnat(steps)
     if backwards.any():
@@ -311,7 +319,9 @@ def _check_targets(targets: xr.DataTree) -> None:
         raise CubeError("targets: empty", expected="at least one variable, or no 'targets' at all")
     for name, target in targets.data_vars.items():
         if not target.dims or target.dims[0] != "sample":
-            raise CubeError(f"targets/{name}", expected="'sample' as first dimension", found=target.dims)
+            raise CubeError(
+                f"targets/{name}", expected="'sample' as first dimension", found=target.dims
+            )
         if target.attrs.get("task") not in TASKS:
             raise CubeError(
                 f"targets/{name}: task", expected=" | ".join(TASKS), found=target.attrs.get("task")

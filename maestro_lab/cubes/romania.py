@@ -80,9 +80,7 @@ def open_romania(
         seed=split_seed,
     )  # fmt: skip
     sources = {name: _load(function) for name, (function, _, _) in _GRIDS.items()}
-    modalities = {
-        name: _cut(sources[name], name, window, n, list(years)) for name in _GRIDS
-    }
+    modalities = {name: _cut(sources[name], name, window, n, list(years)) for name in _GRIDS}
     offset = (_SIDE - n * window) / 2
     ten = sources["s2_10m"]
     west, north = float(ten.x[0]) - 5 + offset, float(ten.y[0]) + 5 - offset
@@ -94,6 +92,7 @@ def open_romania(
         block=np.repeat(blocks, repeat),
         extra={
             "ref_date": np.array([f"{y}-07-01" for y in years] * n * n, "datetime64[ns]"),
+            "place": np.repeat(np.arange(n * n), repeat),
             "easting": np.repeat(west + column * window, repeat),
             "northing": np.repeat(north - row * window, repeat),
         },

@@ -104,7 +104,9 @@ def open_store(path: str | Path) -> xr.DataTree:
         with _quiet_zarr():
             tree = xr.open_datatree(path, engine="zarr", chunks={}, consolidated=False)
     except (OSError, ValueError, KeyError) as error:
-        raise CubeError(f"{path} cannot be read as a cube", found=str(error).splitlines()[0]) from error
+        raise CubeError(
+            f"{path} cannot be read as a cube", found=str(error).splitlines()[0]
+        ) from error
     return validate(_named(tree), values=0)
 
 
@@ -114,8 +116,10 @@ def _named(tree: xr.DataTree) -> xr.DataTree:
     def plain(ds: xr.Dataset) -> xr.Dataset:
         texts = [n for n, v in ds.variables.items() if v.dtype.kind in "TU" and v.ndim == 1]
         for name in texts:
-            ds = ds.assign_coords({name: ds[name].astype(object)}) if name in ds.coords else ds.assign(
-                {name: ds[name].astype(object).load()}
+            ds = (
+                ds.assign_coords({name: ds[name].astype(object)})
+                if name in ds.coords
+                else ds.assign({name: ds[name].astype(object).load()})
             )
         loaded = [n for n in ("time", "wavelength", "block") if n in ds.variables]
         for name in loaded:

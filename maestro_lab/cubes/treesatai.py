@@ -28,11 +28,24 @@ from maestro_lab.errors import CubeError
 
 __all__ = ["SPECIES", "open_treesatai"]
 
-SPECIES = (
-    "Betula Cleared Quercus Larix Fraxinus Alnus Pseudotsuga Prunus Fagus Acer Abies Pinus Tilia "
-    "Picea Populus"
-).split()
-S2_BANDS = "B02 B03 B04 B05 B06 B07 B08 B8A B11 B12".split()
+SPECIES = [
+    "Betula",
+    "Cleared",
+    "Quercus",
+    "Larix",
+    "Fraxinus",
+    "Alnus",
+    "Pseudotsuga",
+    "Prunus",
+    "Fagus",
+    "Acer",
+    "Abies",
+    "Pinus",
+    "Tilia",
+    "Picea",
+    "Populus",
+]
+S2_BANDS = ["B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B11", "B12"]
 AERIAL_BANDS = ["NIR", "G", "B", "R"]
 _AERIAL_PIXELS, _SENTINEL_PIXELS = 300, 6
 _RADAR = {"s1_asc": "sen-1-asc", "s1_des": "sen-1-des"}
@@ -210,7 +223,7 @@ def _series(table: pd.DataFrame, root: Path, read: Callable, *args: float) -> li
         def bound(file: object) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
             return read(file, *args)
 
-        values, valid, time = _read_h5(path, bound)
+        values, _, time = _read_h5(path, bound)
         planned.append((dask.delayed(_read_h5, pure=True)(path, bound), values.shape, time))
     return planned
 

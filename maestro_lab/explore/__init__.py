@@ -1,0 +1,6 @@
+"""Explorers for JupyterLab: live where there is somebody to move a slider, else still."""
+
+from maestro_lab.explore.cube import CubeExplorer
+from maestro_lab.explore.guesses import ReconstructionExplorer
+
+__all__ = ["CubeExplorer", "ReconstructionExplorer"]

@@ -16,13 +16,15 @@ from pandas.api.typing import SeriesGroupBy
 from maestro_lab.cubes.contract import TARGETS, modality_names
 from maestro_lab.errors import CubeError
 
-__all__ = ["realism"]
+__all__ = ["synthetic_and_real"]
 
 SEASONS = {"winter": (12, 1, 2), "spring": (3, 4, 5), "summer": (6, 7, 8), "autumn": (9, 10, 11)}
 
 SYNTHETIC_COLOURS = ("#009E73", "#56B4E9", "#E69F00")
 REAL_STYLES = (("#000000", "o"), ("#0072B2", "s"), ("#CC79A7", "^"), ("#D55E00", "D"))
 """Colours of Okabe and Ito, told apart with any kind of colour vision, and a marker for each."""
+
+CONIFERS = ("pine", "spruce", "larch")
 
 MAIN = 0.8
 """Share of a synthetic window that a kind of land must cover to stand for it."""
@@ -42,7 +44,7 @@ class _Series:
     marker: str = ""
 
 
-def realism(
+def synthetic_and_real(
     synthetic: xr.DataTree, real: Mapping[str, xr.DataTree], *, samples: int = 96
 ) -> Figure:
     """Draw a synthetic cube beside real ones.
@@ -72,13 +74,13 @@ def realism(
     Examples
     --------
     >>> from maestro_lab.cubes.landscape import open_landscape
-    >>> figure = realism(open_landscape(samples=4), {})
+    >>> figure = synthetic_and_real(open_landscape(samples=4), {})
     >>> figure.axes[0].get_title()
     'winter'
     """
     if not _modalities(synthetic, "sentinel-2"):
         raise CubeError(
-            "realism: the synthetic cube cannot be compared",
+            "the synthetic cube cannot be compared",
             expected="a modality with attrs sensor 'sentinel-2'",
             found=", ".join(modality_names(synthetic)),
         )
@@ -118,9 +120,13 @@ def _split_synthetic(cube: xr.DataTree, samples: int) -> list[_Series]:
     names = np.array(cover.attrs["classes"])
     maps = cover.isel(sample=chosen).to_numpy().reshape(len(chosen), -1)
     share = (maps[:, :, None] == np.arange(len(names))).mean(axis=1)  # (sample, class)
-    forest = [n for n, name in enumerate(names) if "forest" in name]
-    parts = [(f"synthetic {names[n]}", share[:, n] > MAIN) for n in forest[:2]]
-    parts.append(("synthetic open land", share[:, forest].sum(axis=1) < 1 - MAIN))
+    conifer = np.isin(names, [f"{species} forest" for species in CONIFERS])
+    forest = np.array(["forest" in name for name in names])
+    parts = [
+        ("synthetic broadleaf forest", share[:, forest & ~conifer].sum(axis=1) > MAIN),
+        ("synthetic conifer forest", share[:, conifer].sum(axis=1) > MAIN),
+        ("synthetic open land", share[:, forest].sum(axis=1) < 1 - MAIN),
+    ]
     return [
         _Series(label, cube, chosen[here], colour)
         for (label, here), colour in zip(parts, SYNTHETIC_COLOURS, strict=False)

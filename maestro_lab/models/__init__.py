@@ -1,0 +1,1 @@
+"""Transformers, tokens, masks, and the models made of them."""

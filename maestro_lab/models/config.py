@@ -33,13 +33,13 @@ class Size:
 
 
 SIZES = {
-    "nano": Size(128, 6, 4, 32, 256, 128, 1, 4, 32, 512),
+    "nano": Size(64, 6, 2, 32, 128, 64, 1, 2, 32, 128),
     "tiny": Size(192, 12, 3, 64, 384, 512, 1, 16, 32, 768),
     "small": Size(384, 12, 6, 64, 768, 512, 2, 16, 32, 1536),
     "base": Size(768, 12, 12, 64, 3072, 512, 3, 16, 32, 3072),
     "large": Size(1024, 24, 16, 64, 4096, 512, 4, 16, 32, 4096),
 }
-"""Published sizes ("base" is called medium in the authors' code), and ``nano`` for laptops."""
+"""Published sizes ("base" is medium in the authors' code), and ``nano``, ours, for laptops."""
 
 
 @dataclass(frozen=True)

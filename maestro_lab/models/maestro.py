@@ -23,7 +23,17 @@ from maestro_lab.models.config import MaestroConfig, Size
 from maestro_lab.models.layout import Member, Stream, streams_of
 from maestro_lab.models.masking import keys_for, sample_mask, split_mask
 from maestro_lab.models.targets import TargetNorm, error_sum
-from maestro_lab.models.tokens import PatchEmbedding, date_code, patchify, position_table, unpatchify
+from maestro_lab.models.tokens import (
+    PatchEmbedding,
+    date_code,
+    enough_valid,
+    known,
+    patchify,
+    position_table,
+    prepare,
+    take,
+    valid_patches,
+)
 from maestro_lab.models.transformer import Transformer
 
 if TYPE_CHECKING:
@@ -31,12 +41,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Maestro", "Output"]
 
-MIN_VALID = 0.5  # a patch with fewer valid pixels than this share counts as missing
-
 
 @dataclass
 class Tokens:
-    """A modality on its way in: patches (b, d, l, c, p*p), tokens (b, g, d, l, w), what is there."""
+    """A modality on its way in: patches (b, d, l, c, p*p), tokens (b, g, d, l, w), presence."""
 
     patches: Tensor
     embedded: Tensor
@@ -104,7 +112,10 @@ class Maestro(nn.Module):
         self.joint = self._encoder(joint) if joint else None
         same = size.width == size.decoder_width
         self.to_decoder = nn.ModuleDict(
-            {e: nn.Identity() if same else nn.Linear(size.width, size.decoder_width) for e in encoders}
+            {
+                e: nn.Identity() if same else nn.Linear(size.width, size.decoder_width)
+                for e in encoders
+            }
         )
         self.decoders = nn.ModuleDict({e: self._decoder() for e in encoders})
         self.mask_tokens = nn.ParameterDict(
@@ -151,7 +162,7 @@ class Maestro(nn.Module):
     def embed_modality(self, name: str, series: Series) -> Tokens:
         """Cut a modality into patches and embed them."""
         m = self.modalities[name]
-        images, valid = _prepare(series.values, series.valid, m)
+        images, valid = prepare(series.values, series.valid, m)
         patches = patchify(images, m.patch)  # (b, d, l, c, p*p)
         parts = []
         for bands, embed in zip(m.token_groups, self.embed[m.embedding or name], strict=True):
@@ -161,10 +172,8 @@ class Maestro(nn.Module):
         embedded = torch.stack(parts, dim=1)  # (b, g, d, l, w)
         if valid is None:
             return Tokens(patches, embedded, None, None)
-        pixels = patchify(valid[:, :, None], m.patch).squeeze(-2)  # (b, d, l, p*p)
-        present = pixels.float().mean(-1) >= MIN_VALID
-        present = present[:, None].expand(embedded.shape[:-1])
-        return Tokens(patches, embedded, present, pixels)
+        pixels, present = valid_patches(valid, m.patch)
+        return Tokens(patches, embedded, present[:, None].expand(embedded.shape[:-1]), pixels)
 
     def _code(self, end: str, name: str, series: Series, ref_date: Tensor) -> Tensor:
         """Position and date of every token: (b, g, d, l, w)."""
@@ -181,18 +190,13 @@ class Maestro(nn.Module):
             codes = [self._code(end, n, batch.series[n], batch.ref_date) for n in names]
             return stream.join([c.expand(len(batch.ref_date), *c.shape[1:]) for c in codes])
 
-        present = None
-        if any(tokens[n].present is not None for n in names):
-            present = stream.join(
-                [
-                    torch.ones_like(tokens[n].embedded[..., 0], dtype=torch.bool)
-                    if tokens[n].present is None
-                    else tokens[n].present
-                    for n in names
-                ]
-            )
+        present = known([tokens[n].present for n in names], [tokens[n].embedded for n in names])
         embedded = stream.join([tokens[n].embedded for n in names])
-        return Sequence(embedded + code("encoder"), code("decoder"), present)
+        return Sequence(
+            embedded + code("encoder"),
+            code("decoder"),
+            None if present is None else stream.join(present),
+        )
 
     def sequences(self, batch: Batch) -> tuple[dict[str, Sequence], dict[str, Tokens]]:
         """Embed a batch: the sequence of each stream, and the tokens of each modality."""
@@ -201,34 +205,27 @@ class Maestro(nn.Module):
 
     # -- encoder
 
-    def _encode(
+    def encode_visible(
         self, visible: Mapping[str, Tensor], present: Mapping[str, Tensor | None]
     ) -> dict[str, Tensor]:
+        """Encode the visible tokens (b, v, w) of every stream; absent ones are not attended to."""
         encoded = {
             s.name: self.encoders[s.encoder](visible[s.name], present[s.name]) for s in self.streams
         }
         if self.joint is None:
             return encoded
-        lengths = [encoded[s.name].shape[1] for s in self.streams]
-        mask = None
-        if any(present[s.name] is not None for s in self.streams):
-            mask = torch.cat(
-                [
-                    torch.ones_like(encoded[s.name][..., 0], dtype=torch.bool)
-                    if present[s.name] is None
-                    else present[s.name]
-                    for s in self.streams
-                ],
-                dim=1,
-            )
-        together = torch.cat([encoded[s.name] for s in self.streams], dim=1)
-        parts = self.joint(together, mask).split(lengths, dim=1)
-        return {s.name: part for s, part in zip(self.streams, parts, strict=True)}
+        parts = [encoded[s.name] for s in self.streams]
+        mask = known([present[s.name] for s in self.streams], parts)
+        joint = self.joint(
+            torch.cat(parts, dim=1), None if mask is None else torch.cat(mask, dim=1)
+        )
+        joint = joint.split([part.shape[1] for part in parts], dim=1)
+        return {s.name: part for s, part in zip(self.streams, joint, strict=True)}
 
     def encode(self, batch: Batch) -> dict[str, Tensor]:
         """Encode every token of a batch, nothing masked: stream to (b, n, w)."""
         sequences, _ = self.sequences(batch)
-        return self._encode(
+        return self.encode_visible(
             {name: s.tokens for name, s in sequences.items()},
             {name: s.present for name, s in sequences.items()},
         )
@@ -242,7 +239,7 @@ class Maestro(nn.Module):
             Modality to tokens (b, g, d, l, w) and to what is there (b, g, d, l), None for all.
         """
         sequences, tokens = self.sequences(batch)
-        encoded = self._encode(
+        encoded = self.encode_visible(
             {name: s.tokens for name, s in sequences.items()},
             {name: s.present for name, s in sequences.items()},
         )
@@ -263,7 +260,9 @@ class Maestro(nn.Module):
             key = keys_for(i, 0, keys)
             if stream.folded:
                 images = torch.arange(stream.images, device=keys.device)
-                key = torch.stack([keys_for(i, j + 1, keys) for j in range(len(images))], 1).flatten()
+                key = torch.stack(
+                    [keys_for(i, j + 1, keys) for j in range(len(images))], 1
+                ).flatten()
             masks[stream.name] = sample_mask(
                 key,
                 stream.blocks,
@@ -293,23 +292,28 @@ class Maestro(nn.Module):
         sequences, tokens = self.sequences(batch)
         if masks is None:
             masks = self.draw_masks(keys, {name: s.present for name, s in sequences.items()})
-        index = {s.name: split_mask(masks[s.name], self._masked(s)) for s in self.streams}
-        visible = {name: _take(s.tokens, index[name][0]) for name, s in sequences.items()}
-        there = {name: _take(s.present, index[name][0]) for name, s in sequences.items()}
-        encoded = self._encode(visible, there)
+        index = {s.name: split_mask(masks[s.name], self.masked_count(s)) for s in self.streams}
+        visible = {name: take(s.tokens, index[name][0]) for name, s in sequences.items()}
+        there = {name: take(s.present, index[name][0]) for name, s in sequences.items()}
+        encoded = self.encode_visible(visible, there)
         scores: dict[str, tuple[Tensor, Tensor]] = {}
         for stream in self.streams:
-            decoded = self._decode(
-                stream, encoded[stream.name], sequences[stream.name], *index[stream.name], whole=False
+            decoded = self.decode(
+                stream,
+                encoded[stream.name],
+                sequences[stream.name],
+                *index[stream.name],
+                whole=False,
             )
             scores |= self._score(stream, decoded, index[stream.name][1], tokens)
         return self._total(scores, dict(masks))
 
-    def _masked(self, stream: Stream) -> int:
+    def masked_count(self, stream: Stream) -> int:
+        """Return how many tokens of a sequence are masked."""
         images = 1 if stream.folded else stream.images
         return self.config.masking.count(stream.length, images)
 
-    def _decode(
+    def decode(
         self,
         stream: Stream,
         encoded: Tensor,
@@ -330,14 +334,14 @@ class Maestro(nn.Module):
         )
         rows = len(encoded) // len(stand_ins)
         stand_ins = stand_ins.repeat(rows, 1, 1) + sequence.decoder_code
-        seen = self.to_decoder[stream.encoder](encoded) + _take(sequence.decoder_code, visible)
-        x = torch.cat([seen, _take(stand_ins, masked)], dim=1)
+        seen = self.to_decoder[stream.encoder](encoded) + take(sequence.decoder_code, visible)
+        x = torch.cat([seen, take(stand_ins, masked)], dim=1)
         order = torch.cat([visible, masked], dim=1)
-        there = _take(sequence.present, order)
+        there = take(sequence.present, order)
         decoder = self.decoders[stream.encoder]
         if not whole:
             return decoder(x, there, last=masked.shape[1])
-        return _take(decoder(x, there), order.argsort(dim=1))
+        return take(decoder(x, there), order.argsort(dim=1))
 
     def _score(
         self, stream: Stream, decoded: Tensor, masked: Tensor, tokens: Mapping[str, Tokens]
@@ -363,8 +367,8 @@ class Maestro(nn.Module):
     ) -> tuple[Tensor, Tensor | None]:
         """Targets (b, k, c, p*p) of masked tokens at ``where``, and their weights."""
         m = self.modalities[member.modality]
-        patches = _take(tokens.patches.flatten(1, 2), where)
-        pixels = None if tokens.pixels is None else _take(tokens.pixels.flatten(1, 2), where)
+        patches = take(tokens.patches.flatten(1, 2), where)
+        pixels = None if tokens.pixels is None else take(tokens.pixels.flatten(1, 2), where)
         if self.config.loss.endswith("_norm"):
             patches = self.norms[member.modality](patches.float(), pixels)
         chosen = [m.bands.index(b) for b in m.token_groups[member.group]]
@@ -372,8 +376,7 @@ class Maestro(nn.Module):
             patches = patches[:, :, chosen]
         weight = None if owned is None else owned[:, :, None, None].float()
         if pixels is not None:
-            there = pixels & (pixels.float().mean(-1, keepdim=True) >= MIN_VALID)
-            there = there[:, :, None, :].float()
+            there = (pixels & enough_valid(pixels)[..., None])[:, :, None, :].float()
             weight = there if weight is None else weight * there
         return patches.float(), weight
 
@@ -387,88 +390,3 @@ class Maestro(nn.Module):
             weight = m.dates * m.grid**2 * (count > 0)
             total, weights = total + weight * losses[name], weights + weight
         return Output(total / weights.clamp(min=1), losses, masks)
-
-    @torch.no_grad()
-    def reconstruct(self, batch: Batch, masks: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Predict every patch of a batch, masked or not, as the loss sees it.
-
-        Returns
-        -------
-        dict
-            Modality to images (b, d, c, size, size): normalised per patch and band group under the
-            ``_norm`` losses, else in the units of the model's input.
-        """
-        sequences, _ = self.sequences(batch)
-        index = {s.name: split_mask(masks[s.name], self._masked(s)) for s in self.streams}
-        encoded = self._encode(
-            {name: _take(s.tokens, index[name][0]) for name, s in sequences.items()},
-            {name: _take(s.present, index[name][0]) for name, s in sequences.items()},
-        )
-        images = {}
-        for stream in self.streams:
-            decoded = self._decode(
-                stream, encoded[stream.name], sequences[stream.name], *index[stream.name], whole=True
-            )
-            for name, part in stream.split(decoded).items():
-                images[name] = self._images(name, part)
-        return {name: images[name] for name in self.modalities}
-
-    def _images(self, name: str, decoded: Tensor) -> Tensor:
-        """Turn decoded tokens (b, g, d, l, w) into images (b, d, c, size, size)."""
-        m = self.modalities[name]
-        parts: dict[str, Tensor] = {}
-        for k, bands in enumerate(m.token_groups):
-            head = self.to_pixels[m.embedding or name][k]
-            patches = head(decoded[:, k]).unflatten(-1, (len(bands), m.patch**2))
-            parts |= {band: patches[..., i, :] for i, band in enumerate(bands)}
-        return unpatchify(torch.stack([parts[b] for b in m.bands], dim=-2), m.patch)
-
-    @torch.no_grad()
-    def normalised(self, name: str, series: Series) -> Tensor:
-        """Return the targets of a modality as images (b, d, c, size, size)."""
-        m = self.modalities[name]
-        images, valid = _prepare(series.values, series.valid, m)
-        if not self.config.loss.endswith("_norm"):
-            return images
-        pixels = None
-        if valid is not None:
-            pixels = patchify(valid[:, :, None], m.patch).squeeze(-2)
-        return unpatchify(self.norms[name](patchify(images, m.patch).float(), pixels), m.patch)
-
-    def mask_images(self, masks: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return masks as images: modality to bool (b, d, c, size, size)."""
-        images = {}
-        for stream in self.streams:
-            for name, part in stream.split(masks[stream.name][..., None]).items():
-                m = self.modalities[name]
-                group = {b: k for k, bands in enumerate(m.token_groups) for b in bands}
-                chosen = torch.stack([part[:, group[b], :, :, 0] for b in m.bands], dim=-1)
-                images[name] = unpatchify(
-                    chosen[..., None].expand(*chosen.shape, m.patch**2), m.patch
-                )
-        return {name: images[name] for name in self.modalities}
-
-
-def _prepare(values: Tensor, valid: Tensor | None, m: Modality) -> tuple[Tensor, Tensor | None]:
-    """Resize images (b, d, c, h, w) to the model's size and rescale elevations."""
-    if values.shape[-1] != m.size:
-        shape, smooth = (m.size, m.size), m.resize != "nearest"
-        flat = F.interpolate(
-            values.flatten(0, 1), shape, mode=m.resize, align_corners=False if smooth else None
-        )
-        values = flat.unflatten(0, values.shape[:2])
-        if valid is not None:
-            flat = F.interpolate(valid.float(), shape, mode="nearest")
-            valid = flat > 0.5
-    if m.rescale_elevation:
-        surface = values[:, :, :1]
-        values = torch.cat([surface, 30 * (surface - values[:, :, 1:])], dim=2)
-    return values, valid
-
-
-def _take(x: Tensor | None, index: Tensor) -> Tensor | None:
-    """Gather along the second dimension: x (b, n, ...) at index (b, k)."""
-    if x is None:
-        return None
-    shape = (*index.shape, *x.shape[2:])
-    return x.gather(1, index.view(*index.shape, *[1] * (x.ndim - 2)).expand(shape))

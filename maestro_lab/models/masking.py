@@ -144,7 +144,7 @@ def _structural(keys: Tensor, blocks: Sequence[Block], masking: Masking, shared:
     """Draw the structural mask of a sequence once: bool (b, tokens)."""
     parts = []
     for i, block in enumerate(blocks):
-        key = _mix(keys + (i + 1) * _MIX_2)
+        key = _mix(keys ^ (i + 1))
         g, d, n = block.groups, block.dates, block.locations
         draw = torch.zeros(len(keys), g, d, n, dtype=torch.bool, device=keys.device)
         if shared:

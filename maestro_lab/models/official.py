@@ -37,7 +37,10 @@ _RULES = [
     (r"(encoder|decoder)\.(\w+)\.norm\.(\w+)", r"\1s.\2.norm.\3"),
     (r"encoder_inter\.norm\.(\w+)", r"joint.norm.\1"),
     *(
-        (rf"(encoder|decoder)\.(\w+)\.layers\.(\d+)\.{re.escape(a)}\.(\w+)", rf"\1s.\2.blocks.\3.{b}.\4")
+        (
+            rf"(encoder|decoder)\.(\w+)\.layers\.(\d+)\.{re.escape(a)}\.(\w+)",
+            rf"\1s.\2.blocks.\3.{b}.\4",
+        )
         for a, b in _BLOCK.items()
     ),
     *(
@@ -84,7 +87,7 @@ def from_official(
         if new is None:
             raise WeightsError(
                 f"{name} is no parameter of a MAESTRO model",
-                expected="patch_embed, encoder, encoder_inter, enc_to_dec, decoder, embed_to_rec ...",
+                expected="patch_embed, encoder, encoder_inter, enc_to_dec, decoder ...",
                 found=name,
             )
         part, embedding = new.split(".")[:2]

@@ -7,13 +7,30 @@ the two-dimensional form of Vaswani et al. (2017).
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["DATE_CHANNELS", "PatchEmbedding", "date_code", "patchify", "position_table", "unpatchify"]
+from maestro_lab.contract import Modality
+
+__all__ = [
+    "DATE_CHANNELS",
+    "PatchEmbedding",
+    "date_code",
+    "enough_valid",
+    "known",
+    "patchify",
+    "position_table",
+    "prepare",
+    "take",
+    "unpatchify",
+    "valid_patches",
+]
+
+_MIN_VALID = 0.5  # a patch with a smaller share of valid pixels counts as missing
 
 DATE_CHANNELS = 8
 """Channels at the end of every code that tell the date; positions leave them at zero."""
@@ -141,3 +158,68 @@ def date_code(dates: Tensor, ref_date: Tensor) -> Tensor:
     in_year, in_day = 2 * math.pi * day / 365.25, 2 * math.pi * hour / 24
     season = [in_year.sin(), in_year.cos(), in_day.sin(), in_day.cos()]
     return torch.stack([since] * 4 + season, dim=-1)
+
+
+def prepare(values: Tensor, valid: Tensor | None, m: Modality) -> tuple[Tensor, Tensor | None]:
+    """Resize images (b, d, c, h, w) to the model's size and rescale elevations.
+
+    Returns
+    -------
+    tuple
+        Images (b, d, c, size, size), and which pixels are valid (b, d, size, size).
+    """
+    if values.shape[-1] != m.size:
+        shape, smooth = (m.size, m.size), m.resize != "nearest"
+        flat = F.interpolate(
+            values.flatten(0, 1), shape, mode=m.resize, align_corners=False if smooth else None
+        )
+        values = flat.unflatten(0, values.shape[:2])
+        if valid is not None:
+            valid = F.interpolate(valid.float(), shape, mode="nearest") > 0.5
+    if m.rescale_elevation:
+        surface = values[:, :, :1]
+        values = torch.cat([surface, 30 * (surface - values[:, :, 1:])], dim=2)
+    return values, valid
+
+
+def enough_valid(pixels: Tensor) -> Tensor:
+    """Tell which patches (..., p*p) have enough valid pixels to count: (...)."""
+    return pixels.float().mean(-1) >= _MIN_VALID
+
+
+def valid_patches(valid: Tensor, patch: int) -> tuple[Tensor, Tensor]:
+    """Cut masks (b, d, h, w) into patches.
+
+    Returns
+    -------
+    tuple
+        Valid pixels (b, d, l, p*p), and patches that have enough of them (b, d, l).
+    """
+    pixels = patchify(valid[:, :, None], patch).squeeze(-2)
+    return pixels, enough_valid(pixels)
+
+
+def take(x: Tensor | None, index: Tensor) -> Tensor | None:
+    """Gather along the second dimension: x (b, n, ...) at index (b, k)."""
+    if x is None:
+        return None
+    shape = (*index.shape, *x.shape[2:])
+    return x.gather(1, index.view(*index.shape, *[1] * (x.ndim - 2)).expand(shape))
+
+
+def known(present: Sequence[Tensor | None], tokens: Sequence[Tensor]) -> list[Tensor] | None:
+    """Write out masks of presence, where None stands for all; None if all are None.
+
+    Parameters
+    ----------
+    present
+        One for each of ``tokens``: bool, like the tokens without their channels.
+    tokens
+        (..., w).
+    """
+    if all(p is None for p in present):
+        return None
+    return [
+        torch.ones_like(t[..., 0], dtype=torch.bool) if p is None else p
+        for p, t in zip(present, tokens, strict=True)
+    ]

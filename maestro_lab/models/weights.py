@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,8 +94,8 @@ def save_model(
         }
         card_file = folder / (CONTRACT + ".unfinished")
         card_file.write_text(json.dumps(card, indent=1), encoding="utf-8")
-        os.replace(unfinished, folder / WEIGHTS)
-        os.replace(card_file, folder / CONTRACT)
+        unfinished.replace(folder / WEIGHTS)
+        card_file.replace(folder / CONTRACT)
     except OSError as error:
         unfinished.unlink(missing_ok=True)
         (folder / (CONTRACT + ".unfinished")).unlink(missing_ok=True)
@@ -213,4 +212,6 @@ def load_into(
 
 
 def _some(names: tuple[str, ...]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "") or "none"
+    return (
+        ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "") or "none"
+    )

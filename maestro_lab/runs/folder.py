@@ -73,7 +73,7 @@ class Run:
         here = Path.cwd()
         return self.folder.relative_to(here) if self.folder.is_relative_to(here) else self.folder
 
-    def figure(self, fig: Figure, name: str) -> Path:
+    def figure(self, fig: Figure | None, name: str) -> Figure | None:
         """Save a figure as ``figures/{name}.svg`` and ``.png``.
 
         The same figure gives the same bytes.
@@ -81,20 +81,23 @@ class Run:
         Parameters
         ----------
         fig
-            A matplotlib figure.
+            A matplotlib figure; None, from a figure that does not exist for some data, is let
+            through.
         name
             A file name without its ending.
 
         Returns
         -------
-        Path
-            The png.
+        matplotlib.figure.Figure
+            The figure itself, so that a notebook shows it when this ends a cell.
 
         Raises
         ------
         RunError
             If the name is no plain file name.
         """
+        if fig is None:
+            return None
         import matplotlib as mpl
 
         if not re.fullmatch(r"\w[\w.+-]*", name):
@@ -107,7 +110,7 @@ class Run:
         with mpl.rc_context({"svg.hashsalt": "maestro_lab"}):
             fig.savefig(png, dpi=150, bbox_inches="tight")
             fig.savefig(png.with_name(f"{name}.svg"), bbox_inches="tight", metadata={"Date": None})
-        return png
+        return fig
 
     def results(self, **scalars: Any) -> None:
         """Add results to ``results.json``; the text ``verdict`` is shown prominently in reports.

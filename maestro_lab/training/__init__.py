@@ -1,0 +1,1 @@
+"""One loop; pretraining, embeddings, probes, scores."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,7 +22,7 @@ from torch import Tensor, nn
 from maestro_lab.batches import Batch, CubeDataset, loader
 from maestro_lab.errors import ParameterError, TrainingError
 from maestro_lab.training.checkpoint import MetricsFile, load_checkpoint, save_checkpoint
-from maestro_lab.training.progress import Progress
+from maestro_lab.training.progress import Progress, duration
 from maestro_lab.training.schedule import ema_momentum, max_lr, one_cycle
 
 __all__ = ["Fitted", "TrainingConfig", "bf16_is_fast", "fit"]
@@ -113,6 +114,20 @@ class Fitted:
     device: str
     precision: str
 
+    def summary(self) -> dict[str, Any]:
+        """Return the last losses, steps and circumstances as flat results."""
+        last = {k: v for k, v in self.metrics[-1].items() if k not in ("lr", "epoch")}
+        plain = {k: round(v, 5) if isinstance(v, float) else v for k, v in last.items()}
+        return {**plain, "device": self.device, "precision": self.precision}
+
+    def __repr__(self) -> str:
+        last = self.metrics[-1]
+        losses = ", ".join(f"{k} {last[k]:.4f}" for k in ("loss", "val_loss") if k in last)
+        return (
+            f"{last['step']} steps in {duration(self.seconds)} on {self.device} "
+            f"({self.precision}): {losses}"
+        )
+
 
 def bf16_is_fast(device: torch.device) -> bool:
     """Tell whether a device computes in bfloat16, rather than imitating it."""
@@ -129,9 +144,7 @@ def _accelerator(config: TrainingConfig) -> Accelerator:
         state = AcceleratorState._shared_state
         if state and state.get("_mixed_precision") != precision:
             AcceleratorState._reset_state()  # a notebook may train twice, in two precisions
-        return Accelerator(
-            mixed_precision=precision, gradient_accumulation_steps=config.accumulate
-        )
+        return Accelerator(mixed_precision=precision, gradient_accumulation_steps=config.accumulate)
 
     device = make("no").device
     wanted = {"fp32": False, "bf16": True, "auto": bf16_is_fast(device)}[config.precision]
@@ -261,8 +274,6 @@ class _Loop:
 
     def run(self) -> Fitted:
         """Train to the end."""
-        import time
-
         started = time.perf_counter()
         self.metrics = MetricsFile(self.metrics_path, self.step)
         samples = self.config.batch_size * self.config.accumulate * self.accelerator.num_processes
@@ -322,9 +333,8 @@ class _Loop:
         return one_cycle(done, self.total, self.peak, final_factor=self.config.final_factor)
 
     def _log(self, epoch: int, *, last: bool = False) -> None:
-        """Write a row: mean losses since the last one and, at the end of an epoch, the evaluation."""
-        row: dict[str, Any] = {"step": self.step, "epoch": epoch + self.batch / self.per_epoch % 1}
-        row["epoch"] = round(self.batch / self.per_epoch, 4)
+        """Write mean losses since the last row and, after an epoch, the evaluation."""
+        row: dict[str, Any] = {"step": self.step, "epoch": round(self.batch / self.per_epoch, 4)}
         row["lr"] = self._lr()
         if self.counted:
             means = {name: value / self.counted for name, value in self.sums.items()}

@@ -92,13 +92,13 @@ def test_collect_and_report(here):
 
 
 def test_options_are_passed_on(monkeypatch, here):
-    import maestro_lab.catalog
+    import maestro_lab.catalogue
     import maestro_lab.cubes.describe as module
 
     seen = {}
-    monkeypatch.setattr(maestro_lab.catalog, "catalog", lambda path: {"path": path})
+    monkeypatch.setattr(maestro_lab.catalogue, "catalog", lambda path: {"path": path})
     monkeypatch.setattr(
-        maestro_lab.catalog, "open_cube", lambda name, **options: seen.update(options) or name
+        maestro_lab.catalogue, "open_cube", lambda name, **options: seen.update(options) or name
     )
     monkeypatch.setattr(module, "describe", lambda cube: f"described {cube}")
     assert call("cubes", "--catalog", "c.yaml").output == "{'path': PosixPath('c.yaml')}\n"

@@ -10,7 +10,6 @@ import numpy as np
 from maestro_lab.cubes.landscape.cover import Survey, survey
 from maestro_lab.cubes.landscape.randomness import hashed, key, normal
 from maestro_lab.cubes.landscape.world import (
-    FIRST_CONIFER,
     FIRST_TREE,
     KIND,
     KINDS,
@@ -27,8 +26,8 @@ SPRING_SD, AUTUMN_SD, YEAR_SD = 3.5, 4.5, 5.0
 """Standard deviations, in days, of a parcel's spring and autumn and of a whole year."""
 
 LAPSE = 0.02
-"""Delay of spring, days per metre of height; Hopkins' bioclimatic law (1918) has one day per
-100 feet, 0.033; alpine observations are nearer to this."""
+"""Delay of spring, days per metre of height: order of magnitude in the mountains of Europe.
+Hopkins' bioclimatic law (1918) has four days per 400 feet, 0.033."""
 
 CLASSES = (
     "water",
@@ -36,11 +35,11 @@ CLASSES = (
     "winter cereal",
     "maize",
     "meadow",
-    "broadleaf forest",
-    "conifer forest",
+    *(f"{species} forest" for species in SPECIES),
 )
-"""Classes of the land cover target."""
+"""Classes of the land cover target; forest by the species that covers most of a pixel."""
 
+_FIRST_FOREST = 5
 _CLASS_OF_OPEN = {"water": 0, "sealed": 1, "garden": 1, "cereal": 2, "maize": 3, "meadow": 4}
 
 WOOD_DENSITY = {
@@ -53,7 +52,7 @@ WOOD_DENSITY = {
 }
 """Basic wood density, t/m3: IPCC Good Practice Guidance for LULUCF (2003), table 3A.1.9-1."""
 
-VOLUME, EXPANSION = (50.0, 500.0), 1.3
+VOLUME, EXPANSION = (150.0, 450.0), 1.3
 """Growing stock of a young and of an old closed stand, m3/ha, and the factor from stem to
 above-ground biomass; both orders of magnitude for managed forests of Central Europe."""
 
@@ -190,11 +189,11 @@ def _land_cover(
     count: int,
 ) -> np.ndarray:
     """Give each pixel the class that covers most of it; gaps in a stand follow its main species."""
-    table = np.array([_CLASS_OF_OPEN.get(k, 5) for k in KINDS])
-    table[FIRST_CONIFER:] = 6
+    table = np.array([_CLASS_OF_OPEN.get(k, _FIRST_FOREST) for k in KINDS])
+    table[FIRST_TREE:] = _FIRST_FOREST + np.arange(len(SPECIES))
     shares = np.diff(found.stands.shares, axis=1, prepend=0.0)
-    coniferous = shares.argmax(axis=1) >= SPECIES.index("pine")
-    cls = np.where(kind == KIND["understorey"], 5 + coniferous[parcel], table[kind])
+    main = _FIRST_FOREST + shares.argmax(axis=1)
+    cls = np.where(kind == KIND["understorey"], main[parcel], table[kind])
     votes = np.bincount(
         pixel * len(CLASSES) + cls, weights=weight, minlength=count**2 * len(CLASSES)
     )

@@ -2,8 +2,9 @@
 
 Endmembers are reflectances of whole canopies and surfaces (shade included), not of single leaves.
 Their shapes follow the USGS Spectral Library (Kokaly et al. 2017, version 7, Data Series 1035:
-green leaf, conifer needle, dry grass, soils, concrete and asphalt, water); their levels are set to
-what Sentinel-2 L2A shows over such surfaces in the real samples of the lab (within some 20 %).
+green leaf, conifer needle, dry grass, soils, concrete and asphalt, water). Levels of forest and
+fields are set to what Sentinel-2 L2A shows in real samples (TreeSatAI-TS, Romania, WorldCereal; see
+``maestro_lab.figures.realism``); those of streets and water are orders of magnitude.
 
 Three factors multiply the reflectance, one for each planted group of bands: visible and red edge
 (pigments, soil colour, aerosol left by the correction), near infrared (leaf and crown structure,
@@ -28,9 +29,6 @@ S2_GROUPS = (0, 0, 0, 0, 1, 1, 1, 1, 2, 2)
 COARSE = [S2_BANDS.index(b) for b in ("B05", "B06", "B07", "B8A", "B11", "B12")]
 """Bands of 20 m, doubled onto the 10 m grid as in the real product."""
 
-AERIAL_BANDS = ("NIR", "R", "G", "B")
-AERIAL_FROM_S2 = [S2_BANDS.index(b) for b in ("B08", "B04", "B03", "B02")]
-
 # fmt: off
 SPECTRA = {
     #               B02    B03    B04    B05    B06    B07    B08    B8A    B11    B12
@@ -46,8 +44,9 @@ SPECTRA = {
 }
 # fmt: on
 
-CLOUD = np.array([0.62, 0.60, 0.60, 0.61, 0.62, 0.62, 0.62, 0.62, 0.40, 0.32], np.float32)
-"""Reflectance of a thick cloud; lower where ice and droplets absorb."""
+CLOUD = np.array([0.75, 0.71, 0.71, 0.72, 0.72, 0.72, 0.74, 0.71, 0.35, 0.31], np.float32)
+"""Reflectance of a thick cloud: medians over the cloudy dates of the real TreeSatAI-TS sample.
+Droplets and ice absorb in the shortwave infrared."""
 
 SHADE = np.array([0.50, 0.42, 0.38, 0.36, 0.32, 0.32, 0.30, 0.30, 0.26, 0.24], np.float32)
 """Share of light left in a cloud's shadow: the blue sky, hence most in the blue."""
@@ -58,7 +57,7 @@ LEVEL_NOISE = np.array(
 """Noise in reflectance: the signal-to-noise ratios that ESA requires of the MSI at its reference
 radiances (154 168 142 117 89 105 174 72 100 100), turned into reflectance for an overhead sun."""
 
-PARCEL_SD, PASS_SD, MIXED_SD, FIELD_SD = 0.23, 0.09, 0.05, 0.08
+PARCEL_SD, PASS_SD, MIXED_SD, FIELD_SD = 0.27, 0.09, 0.05, 0.08
 """Standard deviations of the logarithm of a factor: between parcels, between passes, between
 parcels anew at each pass, and inside parcels."""
 
@@ -191,7 +190,7 @@ def _through(world: World, image: np.ndarray, sky: Sky, site: tuple[int, int]) -
     shade, opacity = sky.shade[:, None], sky.opacity[:, None]
     image = image * (1 - shade * (1 - SHADE[:, None, None]))
     draw = world.generator("cloud brightness", site)
-    bright = draw.uniform(0.6, 1.45, (len(image), 1, 1, 1)).astype(np.float32)
+    bright = draw.uniform(0.6, 1.3, (len(image), 1, 1, 1)).astype(np.float32)
     cloud = CLOUD[:, None, None] * bright * (0.75 + 0.25 * opacity)
     return image * (1 - opacity) + opacity * cloud
 

@@ -39,7 +39,7 @@ class _Strict(BaseModel):
 
 
 class ModelInput(_Strict):
-    """How a modality enters a model by default; fields as in :class:`maestro_lab.contract.Modality`."""
+    """How a modality enters a model; fields as in :class:`maestro_lab.contract.Modality`."""
 
     patch: int = Field(gt=0)
     dates: int = Field(default=1, gt=0)
@@ -132,7 +132,9 @@ class Catalog(Mapping[str, Entry]):
         rows = {
             name: {
                 "title": entry.title,
-                "modalities": ", ".join(f"{m} ({len(e.bands)})" for m, e in entry.modalities.items()),
+                "modalities": ", ".join(
+                    f"{m} ({len(e.bands)})" for m, e in entry.modalities.items()
+                ),
                 "targets": ", ".join(entry.targets),
                 "where": entry.where,
                 "licence": entry.licence,
@@ -226,7 +228,11 @@ def _explain(path: Path, error: ValidationError) -> CatalogError:
 
 
 def open_cube(
-    name: str | Path, *, catalogue: str | Path | None = None, **overrides: Any
+    name: str | Path,
+    *,
+    root: str | Path = "",
+    catalogue: str | Path | None = None,
+    **overrides: Any,
 ) -> xr.DataTree:
     """Open a cube of the catalogue, or one saved as zarr.
 
@@ -235,10 +241,12 @@ def open_cube(
     name
         Name of a catalogue entry, or the path of a cube saved by
         :func:`~maestro_lab.cubes.store.save_cube`.
+    root
+        Folder of the data, for cubes that are read from files; empty keeps the entry's.
     catalogue
         Catalogue file; default as in :func:`catalog`.
     **overrides
-        Options of the reader that replace those of the entry (``samples=64``, ``root=...``).
+        Options of the reader that replace those of the entry (``samples=64``).
 
     Returns
     -------
@@ -259,6 +267,8 @@ def open_cube(
     >>> list(cube.children)[0]
     's2'
     """
+    if root:
+        overrides["root"] = root
     if _is_path(name):
         from maestro_lab.cubes.store import open_store
 
@@ -278,7 +288,10 @@ def _is_path(name: str | Path) -> bool:
 
 
 def _call(
-    name: str, reader: Callable[..., xr.DataTree], options: Mapping[str, Any], overrides: Mapping[str, Any]
+    name: str,
+    reader: Callable[..., xr.DataTree],
+    options: Mapping[str, Any],
+    overrides: Mapping[str, Any],
 ) -> xr.DataTree:
     known = list(inspect.signature(reader).parameters)
     unknown = [key for key in {**options, **overrides} if key not in known]

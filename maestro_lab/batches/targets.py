@@ -1,0 +1,100 @@
+"""Targets of a cube, brought to the locations that a model embeds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+
+from maestro_lab.batches.seasons import to_grid
+from maestro_lab.cubes.contract import TARGETS
+from maestro_lab.errors import ParameterError
+
+__all__ = ["Target", "target_at"]
+
+
+@dataclass(frozen=True)
+class Target:
+    """One target of some samples.
+
+    Parameters
+    ----------
+    name
+        Its name.
+    values
+        (sample, location) or (sample, location, k); targets of whole samples have one location.
+    task
+        "regression" or "classification".
+    units
+        Units of a regression target.
+    classes
+        Names of the classes.
+    """
+
+    name: str
+    values: np.ndarray
+    task: str
+    units: str = ""
+    classes: tuple[str, ...] = ()
+
+    @property
+    def per_location(self) -> bool:
+        """Whether it differs between the locations of a sample."""
+        return self.values.shape[1] > 1
+
+
+def target_at(cube: xr.DataTree, name: str, samples: np.ndarray, grid: int) -> Target:
+    """Read a target and bring it to ``grid`` x ``grid`` locations.
+
+    Numbers are averaged over the pixels of a location; of classes the most frequent one counts.
+
+    Parameters
+    ----------
+    cube
+        The cube.
+    name
+        Name of the target; empty takes the first.
+    samples
+        Numbers of the samples.
+    grid
+        Locations along one side.
+
+    Raises
+    ------
+    ParameterError
+        If the cube has no such target.
+    """
+    there = list(cube[TARGETS].data_vars) if TARGETS in cube.children else []
+    name = name or (there[0] if there else "")
+    if name not in there:
+        raise ParameterError(
+            f"no target {name!r}" if name else "the cube has no targets",
+            expected=", ".join(there) or "a cube with targets",
+            do="choose another target" if there else "choose another cube",
+        )
+    variable = cube[TARGETS][name].isel(sample=samples)
+    values, task = np.asarray(variable.values), variable.attrs["task"]
+    classes = tuple(str(c) for c in variable.attrs.get("classes", ()))
+    if "class" in variable.dims:
+        classes = tuple(str(c) for c in variable["class"].values)
+    classification = task in ("classification", "segmentation")
+    if variable.dims[-2:] == ("y", "x"):
+        cells = _majority(values, grid) if classification else to_grid(values.astype(float), grid)
+        values = cells.reshape(len(values), grid * grid)
+    else:
+        values = values[:, None]
+    return Target(
+        name,
+        values,
+        "classification" if classification else "regression",
+        str(variable.attrs.get("units", "")),
+        classes,
+    )
+
+
+def _majority(labels: np.ndarray, grid: int) -> np.ndarray:
+    """Return the most frequent label of each location (sample, grid, grid)."""
+    names = np.unique(labels)
+    shares = np.stack([to_grid((labels == name).astype(float), grid) for name in names])
+    return names[shares.argmax(0)]

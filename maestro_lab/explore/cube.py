@@ -1,0 +1,104 @@
+"""Look around in a cube: sample, modality, date."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from maestro_lab.cubes.contract import modality_names
+from maestro_lab.explore.base import Explorer
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["CubeExplorer"]
+
+
+class CubeExplorer(Explorer):
+    """One sample of a cube: an image of one date, and where it stands in the series.
+
+    Parameters
+    ----------
+    cube
+        The cube.
+    modality
+        Shown first; default the first one.
+
+    Examples
+    --------
+    >>> import maestro_lab as ml
+    >>> explorer = CubeExplorer(ml.open_cube("landscape", samples=4, modalities=["s2"]))
+    >>> explorer.set(sample=2, date=5).state["date"]
+    5
+    """
+
+    def __init__(self, cube: xr.DataTree, modality: str = "") -> None:
+        from ipywidgets import BoundedIntText, Dropdown, IntSlider
+
+        self.cube = cube
+        names = modality_names(cube)
+        longest = max(cube[name].sizes["time"] for name in names)
+        super().__init__(
+            {
+                "sample": BoundedIntText(0, 0, cube.sizes["sample"] - 1, description="sample"),
+                "modality": Dropdown(
+                    options=names, value=modality or names[0], description="modality"
+                ),
+                "date": IntSlider(0, 0, longest - 1, description="date", continuous_update=False),
+            }
+        )
+
+    def draw(self, sample: int, modality: str, date: int) -> Figure:
+        """Draw one date of one modality, and the course of its bands over all dates."""
+        from maestro_lab.figures.style import finish, new_figure, styled
+
+        ds = self.cube[modality].to_dataset().isel(sample=sample).load()
+        days = ds["time"].values
+        there = np.flatnonzero(~np.isnat(days))
+        with styled():
+            figure = new_figure(2.8)
+            left, right = figure.subplots(1, 2, width_ratios=[1, 2.2])
+            if not len(there):
+                left.set_title(f"{modality} is missing in this sample")
+                left.axis("off")
+                right.axis("off")
+                return finish(figure)
+            chosen = int(there[min(date, len(there) - 1)])
+            _image(left, ds.isel(time=chosen))
+            _course(right, ds.isel(time=there), days[chosen])
+            name = self.cube["sample"].values[sample]
+            figure.suptitle(
+                f"{name}: date {min(date, len(there) - 1) + 1} of {len(there)}", fontsize=9
+            )
+        return finish(figure)
+
+
+def _image(axes: Any, ds: xr.Dataset) -> None:
+    from maestro_lab.figures.style import as_rgb, bare, composite, stretch
+
+    bands, words = composite([str(b) for b in ds["band"].values])
+    image, valid = ds["values"].values[bands].astype(float), ds["valid"].values
+    axes.imshow(as_rgb(image, stretch(image, valid if valid.any() else None)))
+    bare(axes)
+    share = f"{valid.mean():.0%} valid".replace("%", " %")
+    axes.set_title(f"{pd.Timestamp(ds['time'].values):%d %b %Y}, {share}\n{words}", fontsize=8)
+
+
+def _course(axes: Any, ds: xr.Dataset, day: np.datetime64) -> None:
+    from maestro_lab.figures.style import COLOURS
+
+    values = ds["values"].where(ds["valid"]).mean(("y", "x")).values  # (time, band)
+    for k, band in enumerate(ds["band"].values):
+        clear = np.isfinite(values[:, k])
+        style = "-" if k < len(COLOURS) else "--"
+        axes.plot(
+            ds["time"].values[clear], values[clear, k], style, marker=".", ms=4, lw=1,
+            color=COLOURS[k % len(COLOURS)], label=str(band),
+        )  # fmt: skip
+    axes.axvline(day, color="#444444", lw=0.8, ls=":")
+    axes.set(ylabel=f"mean of valid pixels ({ds.attrs['units']})")
+    axes.tick_params(axis="x", rotation=30)
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))

@@ -1,0 +1,135 @@
+"""What is in a cube, as figures."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from maestro_lab.cubes.contract import SPLITS, modality_names
+from maestro_lab.figures.style import (
+    COLOURS,
+    GREY,
+    WIDTH,
+    as_rgb,
+    bare,
+    composite,
+    finish,
+    new_figure,
+    stretch,
+    styled,
+)
+
+__all__ = ["sample_overview", "split_map"]
+
+SPLIT_COLOURS = dict(zip(SPLITS, (COLOURS[0], COLOURS[4], COLOURS[1], "#DDDDDD"), strict=True))
+
+
+def sample_overview(cube: xr.DataTree, sample: int | str = 0, *, dates: int = 8) -> Figure:
+    """Draw one sample: some dates of each modality, what is not valid hatched.
+
+    Parameters
+    ----------
+    cube
+        The cube.
+    sample
+        Number or name of the sample.
+    dates
+        Dates of each modality to show, evenly spread over those that exist.
+    """
+    number = _number(cube, sample)
+    names = modality_names(cube)
+    rows = [_row(cube[name].to_dataset().isel(sample=number), dates) for name in names]
+    with styled():
+        cell = WIDTH / (dates + 0.6)
+        figure = new_figure((cell + 0.28) * len(rows) + 0.3)
+        panels = figure.subplots(len(rows), dates, squeeze=False)
+        for axes in panels.flat:
+            bare(axes)
+        for line, name, row in zip(panels, names, rows, strict=True):
+            _draw_row(line, name, *row)
+        figure.suptitle(f"sample {cube['sample'].values[number]}", fontsize=9)
+    return finish(figure)
+
+
+def _number(cube: xr.DataTree, sample: int | str) -> int:
+    return int(cube.indexes["sample"].get_loc(sample)) if isinstance(sample, str) else int(sample)
+
+
+def _row(ds: xr.Dataset, dates: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, str]:
+    """Return images (t, c, y, x), valid (t, y, x), days (t,) and the composite in words."""
+    there = np.flatnonzero(~np.isnat(ds["time"].values))
+    count = min(dates, len(there))
+    chosen = (
+        there[np.unique(np.linspace(0, len(there) - 1, count).round().astype(int))]
+        if count
+        else there
+    )
+    bands, words = composite([str(b) for b in ds["band"].values])
+    images = ds["values"].isel(time=chosen, band=bands).values.astype(float)
+    if ds.attrs["units"] == "linear power":
+        images, words = 10 * np.log10(np.maximum(images, 1e-6)), f"{words} (dB)"
+    return images, ds["valid"].isel(time=chosen).values, ds["time"].values[chosen], words
+
+
+def _draw_row(
+    line: np.ndarray, name: str, images: np.ndarray, valid: np.ndarray, days: np.ndarray, words: str
+) -> None:
+    line[0].set_ylabel(f"{name}\n{words}", fontsize=7)
+    if not len(images):
+        line[0].text(0.5, 0.5, "missing", ha="center", va="center", transform=line[0].transAxes)
+        return
+    bounds = stretch(images, valid)
+    for axes, image, clear, day in zip(line, images, valid, days, strict=False):
+        axes.imshow(as_rgb(image, bounds))
+        _hatch(axes, ~clear)
+        colour = "black" if clear.mean() >= 0.5 else GREY
+        axes.set_title(pd.Timestamp(day).strftime("%d %b %Y"), fontsize=6.5, color=colour, pad=2)
+
+
+def _hatch(axes: Axes, bad: np.ndarray) -> None:
+    """Hatch pixels that are not valid; the whole image at once where all are."""
+    if bad.all():
+        height, width = bad.shape
+        axes.add_patch(
+            Rectangle((-0.5, -0.5), width, height, fill=False, hatch="////", lw=0, ec="#00000080")
+        )
+        return
+    for y, x in np.argwhere(bad):
+        axes.add_patch(
+            Rectangle((x - 0.5, y - 0.5), 1, 1, fill=False, hatch="/////", lw=0, ec="#00000080")
+        )
+
+
+def split_map(cube: xr.DataTree) -> Figure | None:
+    """Draw where the samples lie and which split each is in; None for a cube without positions."""
+    if "easting" not in cube.data_vars or "northing" not in cube.data_vars:
+        return None
+    x, y = (np.asarray(cube[n].values, float) for n in ("easting", "northing"))
+    side = float(cube.attrs.get("window") or _side(cube))
+    split = np.asarray(cube["split"].values).astype(str)
+    with styled():
+        figure = new_figure(3.2)
+        axes = figure.subplots()
+        for px, py, name in sorted({*zip(x, y, split, strict=True)}):
+            axes.add_patch(
+                Rectangle((px - x.min(), py - y.min()), side, side, fc=SPLIT_COLOURS[name],
+                          ec="white", lw=0.4)
+            )  # fmt: skip
+        axes.set(aspect="equal", xlabel="metres east", ylabel="metres north")
+        axes.set_xlim(-side / 2, np.ptp(x) + 1.5 * side)
+        axes.set_ylim(-side / 2, np.ptp(y) + 1.5 * side)
+        there = [s for s in SPLITS if (split == s).any()]
+        handles = [Rectangle((0, 0), 1, 1, fc=SPLIT_COLOURS[s]) for s in there]
+        words = [f"{s} ({(split == s).sum()} samples)" for s in there]
+        axes.legend(handles, words, loc="center left", bbox_to_anchor=(1.02, 0.5))
+        axes.set_title("splits: whole regions, neighbours kept apart")
+    return finish(figure)
+
+
+def _side(cube: xr.DataTree) -> float:
+    name = modality_names(cube)[0]
+    return cube[name].sizes["x"] * float(cube[name].attrs["gsd"])

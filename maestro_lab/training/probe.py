@@ -1,0 +1,264 @@
+"""What did it learn? Probes on frozen features, never without trivial baselines and intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from maestro_lab.errors import ParameterError
+from maestro_lab.training.scores import SCORES, bootstrap, bootstrap_difference
+
+__all__ = ["ProbeResult", "Units", "probe", "units"]
+
+TASKS = ("regression", "classification")
+METHODS = ("linear", "knn")
+_NEIGHBOURS = 20
+
+
+@dataclass(frozen=True)
+class Units:
+    """What a probe predicts, one row a unit (a location of a place, or a whole sample).
+
+    Parameters
+    ----------
+    target
+        (unit,) numbers or classes, or (unit, k) numbers.
+    split
+        (unit,) "train" or "test".
+    block
+        (unit,) spatial block; resampled whole for intervals, kept whole in cross-validation.
+    index
+        (unit, 2) place and location of each unit.
+    task
+        "regression" or "classification".
+    """
+
+    target: np.ndarray
+    split: np.ndarray
+    block: np.ndarray
+    index: np.ndarray
+    task: str
+
+
+@dataclass
+class ProbeResult:
+    """Scores of several features under several probes.
+
+    Parameters
+    ----------
+    scores
+        One row for each (features, probe): score, low, high, units.
+    differences
+        One row for each probe: by how much ``better`` is above ``worse`` on the same resampled
+        blocks: difference, low, high.
+    predictions
+        (features, probe) to predictions of the test units, of the first of several draws.
+    units
+        What was predicted.
+    metric
+        Name of the score.
+    """
+
+    scores: pd.DataFrame
+    differences: pd.DataFrame
+    predictions: dict[tuple[str, str], np.ndarray]
+    units: Units
+    metric: str
+    chosen: dict[tuple[str, str], str] = field(default_factory=dict)
+
+    def score(self, features: str, method: str) -> tuple[float, float, float]:
+        """Return (score, low, high)."""
+        row = self.scores.set_index(["features", "probe"]).loc[(features, method)]
+        return float(row["score"]), float(row["low"]), float(row["high"])
+
+
+def units(
+    target: np.ndarray,
+    *,
+    split: np.ndarray,
+    block: np.ndarray,
+    place: np.ndarray | None = None,
+    task: str = "regression",
+) -> tuple[Units, Callable[[np.ndarray], np.ndarray]]:
+    """Arrange targets as units, and return how to arrange features in the same way.
+
+    Samples of one place (several years of one window) are averaged, features and targets alike:
+    what is asked is a property of the place.
+
+    Parameters
+    ----------
+    target
+        (sample, location) or (sample, location, k).
+    split, block
+        Per sample.
+    place
+        Per sample; default: each its own.
+    task
+        "regression" or "classification" (the most frequent class of a place is kept).
+
+    Returns
+    -------
+    tuple
+        The units that are in train or test, and a function from features (sample, location, f) to
+        rows (unit, f).
+    """
+    if task not in TASKS:
+        raise ParameterError("task", expected=" | ".join(TASKS), found=repr(task))
+    split = np.asarray(split).astype(str)
+    place = np.arange(len(split)) if place is None else np.asarray(place)
+    _, first, inverse = np.unique(place, return_index=True, return_inverse=True)
+    used = np.flatnonzero(np.isin(split[first], ["train", "test"]))
+    locations = target.shape[1]
+
+    def arrange(features: np.ndarray) -> np.ndarray:
+        merged = _merge(features, inverse, len(first))[used]
+        return merged.reshape(len(used) * locations, *merged.shape[2:])
+
+    merge = _merge if task == "regression" else _majority
+    wanted = merge(np.asarray(target), inverse, len(first))[used]
+    wanted = wanted.reshape(len(used) * locations, *wanted.shape[2:])
+    index = np.stack([np.repeat(used, locations), np.tile(np.arange(locations), len(used))], 1)
+    known = np.isfinite(wanted.astype(float)).reshape(len(wanted), -1).all(1)
+    found = Units(
+        wanted[known],
+        np.repeat(split[first][used], locations)[known],
+        np.repeat(np.asarray(block)[first][used], locations)[known],
+        index[known],
+        task,
+    )
+    for name in ("train", "test"):
+        if not (found.split == name).any():
+            raise ParameterError(
+                f"nothing to probe in split {name!r}", expected="at least one unit with a target"
+            )
+    return found, lambda features: arrange(features)[known]
+
+
+def _merge(values: np.ndarray, place: np.ndarray, count: int) -> np.ndarray:
+    """Average (sample, ...) over the samples of each place; NaN does not count."""
+    there = np.isfinite(values)
+    total = np.zeros((count, *values.shape[1:]))
+    weight = np.zeros((count, *values.shape[1:]))
+    np.add.at(total, place, np.where(there, values, 0))
+    np.add.at(weight, place, there)
+    return np.where(weight > 0, total / np.maximum(weight, 1), np.nan)
+
+
+def _majority(values: np.ndarray, place: np.ndarray, count: int) -> np.ndarray:
+    rows = []
+    for k in range(count):
+        mine = values[place == k]
+        votes = np.stack([(mine == c).sum(0) for c in np.unique(values)])
+        rows.append(np.unique(values)[votes.argmax(0)])
+    return np.stack(rows)
+
+
+def probe(
+    features: Mapping[str, np.ndarray | Sequence[np.ndarray]],
+    target: Units,
+    *,
+    methods: Sequence[str] = METHODS,
+    compare: Sequence[tuple[str, str]] = (),
+    metric: str | None = None,
+    draws: int = 1000,
+    seed: int = 0,
+) -> ProbeResult:
+    """Fit probes on training units and score them on test units.
+
+    Parameters
+    ----------
+    features
+        Name to rows (unit, f). A list of such arrays, one a random draw of the same thing (several
+        encoders with random weights), is scored by its mean.
+    target
+        From :func:`units`. The linear probe chooses its penalty, and the neighbours their number,
+        by cross-validation over the blocks of the training units.
+    methods
+        "linear" (ridge or logistic regression) and "knn" (20 cosine neighbours at most).
+    compare
+        Pairs (better, worse) whose difference is bootstrapped on the same blocks.
+    metric
+        One of :data:`~maestro_lab.training.scores.SCORES`; default "r2", or "macro_f1".
+    draws
+        Bootstrap draws; 95 % intervals resample whole blocks of test units.
+    seed
+        Of the bootstrap.
+    """
+    metric = metric or ("r2" if target.task == "regression" else "macro_f1")
+    if metric not in SCORES:
+        raise ParameterError("metric", expected=" | ".join(SCORES), found=repr(metric))
+    test = target.split == "test"
+    truth, block = target.target[test], target.block[test]
+    predictions: dict[tuple[str, str], list[np.ndarray]] = {}
+    chosen = {}
+    for name, given in features.items():
+        for method in methods:
+            runs = [_fit(method, rows, target) for rows in _listed(given)]
+            predictions[name, method] = [p for p, _ in runs]
+            chosen[name, method] = runs[0][1]
+    rows = []
+    for (name, method), several in predictions.items():
+        score, low, high = bootstrap(metric, truth, several, block, draws=draws, seed=seed)
+        rows.append((name, method, score, low, high, int(test.sum())))
+    differences = []
+    for better, worse in compare:
+        for method in methods:
+            pair = predictions[better, method], predictions[worse, method]
+            found = bootstrap_difference(metric, truth, *pair, block, draws=draws, seed=seed)
+            differences.append((better, worse, method, *found))
+    return ProbeResult(
+        pd.DataFrame(rows, columns=["features", "probe", "score", "low", "high", "units"]),
+        pd.DataFrame(
+            differences, columns=["better", "worse", "probe", "difference", "low", "high"]
+        ),
+        {key: several[0] for key, several in predictions.items()},
+        target,
+        metric,
+        chosen,
+    )
+
+
+def _listed(given: np.ndarray | Sequence[np.ndarray]) -> list[np.ndarray]:
+    return [given] if isinstance(given, np.ndarray) else list(given)
+
+
+def _fit(method: str, rows: np.ndarray, target: Units) -> tuple[np.ndarray, str]:
+    """Fit one probe; return predictions of the test units and what was chosen."""
+    from sklearn.model_selection import GridSearchCV, GroupKFold
+
+    train, test = target.split == "train", target.split == "test"
+    model, grid = _model(method, target, int(train.sum()))
+    scoring = "neg_mean_squared_error" if target.task == "regression" else "balanced_accuracy"
+    folds = min(5, len(np.unique(target.block[train])))
+    search = GridSearchCV(model, grid, scoring=scoring, cv=GroupKFold(folds) if folds > 1 else 2)
+    groups = target.block[train] if folds > 1 else None
+    search.fit(rows[train], target.target[train], groups=groups)
+    chosen = ", ".join(f"{k.split('__')[-1]} {v:g}" for k, v in search.best_params_.items())
+    return search.predict(rows[test]), chosen
+
+
+def _model(method: str, target: Units, train: int) -> tuple[object, dict[str, list[float]]]:
+    from sklearn.impute import SimpleImputer
+    from sklearn.linear_model import LogisticRegression, Ridge
+    from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    regression = target.task == "regression"
+    prepare = (SimpleImputer(keep_empty_features=True), StandardScaler())
+    if method == "linear":
+        if regression:
+            alphas = [float(a) for a in np.logspace(-1, 5, 13)]
+            return make_pipeline(*prepare, Ridge()), {"ridge__alpha": alphas}
+        strengths = [float(c) for c in np.logspace(-4, 1, 6)]
+        model = LogisticRegression(max_iter=2000, class_weight="balanced")
+        return make_pipeline(*prepare, model), {"logisticregression__C": strengths}
+    if method != "knn":
+        raise ParameterError("probe", expected=" | ".join(METHODS), found=repr(method))
+    kind = KNeighborsRegressor if regression else KNeighborsClassifier
+    model = make_pipeline(*prepare, kind(metric="cosine", weights="distance"))
+    counts = [k for k in (5, 10, _NEIGHBOURS) if k <= train // 2] or [1]
+    return model, {f"{kind.__name__.lower()}__n_neighbors": counts}

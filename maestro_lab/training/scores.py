@@ -1,0 +1,115 @@
+"""Scores, and how sure they are: whole spatial blocks resampled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+
+__all__ = ["SCORES", "bootstrap", "bootstrap_difference"]
+
+
+def r2(truth: np.ndarray, predicted: np.ndarray) -> float:
+    """Return the share of the variance explained; of several outputs, their variance pooled."""
+    truth, predicted = (np.asarray(a, float).reshape(len(a), -1) for a in (truth, predicted))
+    spread = ((truth - truth.mean(0)) ** 2).sum()
+    return float(1 - ((truth - predicted) ** 2).sum() / spread) if spread > 0 else float("nan")
+
+
+def accuracy(truth: np.ndarray, predicted: np.ndarray) -> float:
+    """Return the share of units whose class is right."""
+    return float((truth == predicted).mean())
+
+
+def macro_f1(truth: np.ndarray, predicted: np.ndarray) -> float:
+    """Return the mean F1 score of the classes that occur in the truth."""
+    scores = []
+    for c in np.unique(truth):
+        hit = ((truth == c) & (predicted == c)).sum()
+        scores.append(2 * hit / ((truth == c).sum() + (predicted == c).sum()))
+    return float(np.mean(scores))
+
+
+def negative_rmse(truth: np.ndarray, predicted: np.ndarray) -> float:
+    """Return minus the root mean squared error, so that more is better."""
+    return -float(np.sqrt(((np.asarray(truth, float) - predicted) ** 2).mean()))
+
+
+SCORES: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
+    "r2": r2,
+    "accuracy": accuracy,
+    "macro_f1": macro_f1,
+    "negative_rmse": negative_rmse,
+}
+"""Scores by name; more is better."""
+
+
+def _resamples(block: np.ndarray, draws: int, seed: int) -> Iterator[np.ndarray]:
+    """Yield rows of blocks drawn with replacement, as many blocks as there are."""
+    names = np.unique(block)
+    members = [np.flatnonzero(block == name) for name in names]
+    rng = np.random.default_rng(seed)
+    for _ in range(draws):
+        yield np.concatenate([members[k] for k in rng.integers(0, len(names), len(names))])
+
+
+def _mean(score: Callable, truth: np.ndarray, several: Sequence[np.ndarray]) -> float:
+    return float(np.mean([score(truth, predicted) for predicted in several]))
+
+
+def bootstrap(
+    metric: str,
+    truth: np.ndarray,
+    predictions: Sequence[np.ndarray],
+    block: np.ndarray,
+    *,
+    draws: int = 1000,
+    seed: int = 0,
+) -> tuple[float, float, float]:
+    """Return a score and its 95 % interval.
+
+    Parameters
+    ----------
+    metric
+        One of :data:`SCORES`.
+    truth
+        (unit, ...).
+    predictions
+        One array like ``truth``, or several whose scores are averaged.
+    block
+        (unit,) blocks that are resampled whole, since neighbours are not independent.
+
+    Examples
+    --------
+    >>> truth = np.array([0.0, 1, 2, 3])
+    >>> bootstrap("r2", truth, [truth], np.arange(4), draws=20)
+    (1.0, 1.0, 1.0)
+    """
+    score = SCORES[metric]
+    spread = [
+        _mean(score, truth[i], [p[i] for p in predictions]) for i in _resamples(block, draws, seed)
+    ]
+    low, high = np.nanquantile(spread, [0.025, 0.975])
+    return _mean(score, truth, predictions), float(low), float(high)
+
+
+def bootstrap_difference(
+    metric: str,
+    truth: np.ndarray,
+    better: Sequence[np.ndarray],
+    worse: Sequence[np.ndarray],
+    block: np.ndarray,
+    *,
+    draws: int = 1000,
+    seed: int = 0,
+) -> tuple[float, float, float]:
+    """Return the difference of two scores and its 95 % interval, on the same resampled blocks."""
+    score = SCORES[metric]
+
+    def difference(rows: np.ndarray | slice) -> float:
+        pair = [_mean(score, truth[rows], [p[rows] for p in s]) for s in (better, worse)]
+        return pair[0] - pair[1]
+
+    spread = [difference(rows) for rows in _resamples(block, draws, seed)]
+    low, high = np.nanquantile(spread, [0.025, 0.975])
+    return difference(slice(None)), float(low), float(high)

@@ -1,0 +1,33 @@
+"""Things that several tests share."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+VECTORS = Path(__file__).parent / "vectors"
+REPOSITORY = Path(__file__).parent.parent
+SHARED = REPOSITORY.parent / "shared"
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """Bits depend on the number of threads; so do timings on a busy machine."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def vectors() -> dict:
+    return json.loads((VECTORS / "cases.json").read_text())
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    if not SHARED.is_dir():
+        pytest.skip(
+            f"no folder {SHARED.name} beside the repository: its real samples are not there"
+        )
+    return SHARED
