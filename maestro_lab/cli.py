@@ -130,15 +130,19 @@ def describe(cube: str, options: tuple[tuple[str, str], ...]) -> None:
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--csv", type=click.Path(path_type=Path), help="Write the table to this file.")
 def collect(folder: Path, csv: Path | None) -> None:
-    """Show the runs below FOLDER as one table."""
-    from maestro_lab.runs.collect import collect as collect_runs
+    """Show the runs below FOLDER as one table.
 
-    table = collect_runs(folder)
+    The terminal shows what was found, and the parameters in which runs of one notebook differ; the
+    file that --csv names holds every parameter and result, one row a run.
+    """
+    from maestro_lab.runs.collect import collect as collect_runs
+    from maestro_lab.runs.collect import records
+    from maestro_lab.runs.table import readable
+
     if csv is None:
-        click.echo(
-            table.to_string(index=False, na_rep="", max_colwidth=40, float_format="{:.7g}".format)
-        )
+        click.echo(readable(records(folder)))
         return
+    table = collect_runs(folder)
     try:
         table.to_csv(csv, index=False)
     except OSError as error:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import xarray as xr
-from scipy.cluster.hierarchy import fcluster, linkage
+from scipy.cluster.hierarchy import cut_tree, linkage
 from scipy.spatial.distance import squareform
 from sklearn.metrics import silhouette_score
 
@@ -37,7 +37,7 @@ DISTANCES = ("correlation", "overlap")
 LINKAGES = ("average", "complete", "single")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Grouping:
     """Groups of bands, and how they came about.
 
@@ -115,7 +115,7 @@ def propose_groups(
     Raises
     ------
     ParameterError
-        If there are fewer bands than groups.
+        For an unknown distance or linkage, or if there are fewer bands than groups.
 
     Examples
     --------
@@ -136,7 +136,7 @@ def propose_groups(
     else:
         tree = linkage(squareform(matrix, checks=False), link)
         count = groups or _best_count(tree, matrix)
-        labels = fcluster(tree, count, "maxclust")
+        labels = _labels(tree, count)
         chosen = f"{count} groups asked for" if groups else f"{count} groups by silhouette"
     order = list(dict.fromkeys(labels))  # groups in the order of their first band
     lists = [[b for b, k in zip(bands, labels, strict=True) if k == g] for g in order]
@@ -144,14 +144,17 @@ def propose_groups(
     return Grouping(found, statistics, distance, link, matrix, tree, chosen)
 
 
+def _labels(tree: np.ndarray, count: int) -> np.ndarray:
+    """Cut a tree into exactly ``count`` groups, also where several merges are equally high."""
+    return cut_tree(tree, n_clusters=count)[:, 0]
+
+
 def _best_count(tree: np.ndarray, matrix: np.ndarray) -> int:
     """Return the number of groups with the best silhouette; 2 for two bands."""
     n = len(matrix)
     scores = {}
     for count in range(2, n):
-        labels = fcluster(tree, count, "maxclust")
-        if 1 < len(set(labels)) < n:
-            scores[count] = silhouette_score(matrix, labels, metric="precomputed")
+        scores[count] = silhouette_score(matrix, _labels(tree, count), metric="precomputed")
     return max(scores, key=scores.__getitem__) if scores else min(2, n)
 
 
@@ -182,13 +185,26 @@ def group_bands(
     -------
     dict
         Modality to :class:`Grouping`.
+
+    Raises
+    ------
+    ParameterError
+        If ``groups`` speaks of a modality that is not grouped, or an option is unknown.
     """
+    chosen = list(modalities or modality_names(cube))
+    counts = dict(groups) if isinstance(groups, Mapping) else dict.fromkeys(chosen, groups)
+    strangers = [name for name in counts if name not in chosen]
+    if strangers:
+        raise ParameterError(
+            f"a number of groups for {strangers[0]!r}, which is not grouped",
+            expected=", ".join(chosen),
+            found=", ".join(strangers),
+        )
     split = ("train",) if (np.asarray(cube["split"].values) == "train").any() else None
     found = {}
-    for name in modalities or modality_names(cube):
+    for name in chosen:
         statistics = band_statistics(cube, name, split=split, clear_only=clear_only)
-        count = groups.get(name) if isinstance(groups, Mapping) else groups
-        count = min(count, len(statistics.bands)) if count else None
+        count = min(counts.get(name) or 0, len(statistics.bands)) or None
         found[name] = propose_groups(statistics, groups=count, distance=distance, link=link)
     return found
 
@@ -258,7 +274,7 @@ def load_groups(path: str | Path) -> dict[str, BandGroups]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         return {name: BandGroups(groups) for name, groups in content.items()}
-    except (json.JSONDecodeError, AttributeError, TypeError) as error:
+    except (ValueError, AttributeError, TypeError) as error:
         raise ParameterError(
             f"{path} holds no band groups",
             expected='{"modality": {"group": ["band", ...]}}',

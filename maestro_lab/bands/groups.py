@@ -25,7 +25,7 @@ class BandGroups(Mapping[str, tuple[str, ...]]):
     Raises
     ------
     ParameterError
-        If a group is empty or a band stands in two groups.
+        If a group is empty, a band stands in two groups, or bands are told by anything but names.
 
     Examples
     --------
@@ -39,6 +39,11 @@ class BandGroups(Mapping[str, tuple[str, ...]]):
     groups: Mapping[str, tuple[str, ...]]
 
     def __post_init__(self) -> None:
+        for name, bands in self.groups.items():
+            if isinstance(bands, str) or not all(isinstance(b, str) for b in bands):
+                raise ParameterError(
+                    f"band group {name!r}", expected="a list of band names", found=repr(bands)
+                )
         plain = {str(name): tuple(map(str, bands)) for name, bands in self.groups.items()}
         flat = [band for bands in plain.values() for band in bands]
         twice = sorted({band for band in flat if flat.count(band) > 1})
@@ -57,8 +62,15 @@ class BandGroups(Mapping[str, tuple[str, ...]]):
         >>> BandGroups.from_lists([["B02", "B03", "B04"], ["B08"]])
         BandGroups(B02-B04: B02 B03 B04 | B08: B08)
         """
-        names = [b[0] if len(b) == 1 else f"{b[0]}-{b[-1]}" for b in map(list, lists)]
-        return cls(dict(zip(names, map(tuple, lists), strict=True)))
+        groups: dict[str, tuple[str, ...]] = {}
+        for bands in map(tuple, lists):
+            name = "-".join(dict.fromkeys((*bands[:1], *bands[-1:])))
+            if name in groups:
+                raise ParameterError(
+                    "band groups overlap", expected="disjoint groups", found=f"{name} twice"
+                )
+            groups[name] = bands
+        return cls(groups)
 
     @property
     def bands(self) -> tuple[str, ...]:
@@ -66,8 +78,19 @@ class BandGroups(Mapping[str, tuple[str, ...]]):
         return tuple(band for bands in self.groups.values() for band in bands)
 
     def labels(self, bands: Sequence[str]) -> list[int]:
-        """Return the number of the group that each of ``bands`` is in."""
+        """Return the number of the group that each of ``bands`` is in.
+
+        Raises
+        ------
+        ParameterError
+            If a band is in no group.
+        """
         number = {b: k for k, group in enumerate(self.groups.values()) for b in group}
+        strangers = [b for b in bands if b not in number]
+        if strangers:
+            raise ParameterError(
+                f"band {strangers[0]!r} is in no group", expected=str(self), found=strangers[0]
+            )
         return [number[b] for b in bands]
 
     def to_dict(self) -> dict[str, list[str]]:

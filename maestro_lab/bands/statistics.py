@@ -5,22 +5,24 @@ Results are small and add up: the statistics of two halves of a cube sum to thos
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
 
-from maestro_lab.cubes.contract import modality_names
+from maestro_lab.cubes.contract import SPLITS, modality_names
 from maestro_lab.errors import CubeError, ParameterError
 
 __all__ = ["BandStatistics", "band_statistics"]
 
 _BLOCK = 2e7  # values gathered at once
 _BINS = 256
+_CONSTANT = 1e-12  # a deviation this small beside the mean is rounding
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class BandStatistics:
     """Histograms, means and co-moments of the bands of one modality.
 
@@ -89,6 +91,8 @@ class BandStatistics:
     def correlation(self) -> np.ndarray:
         """Return Pearson correlations (band, band); NaN for a band that never varies."""
         deviation = np.sqrt(np.diag(self.comoment))
+        varies = deviation > _CONSTANT * np.abs(self.mean) * np.sqrt(max(self.n, 1))
+        deviation = np.where(varies, deviation, np.nan)
         with np.errstate(invalid="ignore", divide="ignore"):
             return self.comoment / np.outer(deviation, deviation)
 
@@ -130,17 +134,24 @@ def band_statistics(
     ------
     CubeError
         If no pixel is left.
+    ParameterError
+        For an unknown modality or split, or fewer than one bin.
     """
     if modality not in modality_names(cube):
         raise ParameterError(
             f"no modality {modality!r}", expected=", ".join(modality_names(cube)), found=modality
         )
+    if bins < 1:
+        raise ParameterError("bins", expected="a whole number, at least 1", found=bins)
     ds = cube[modality].to_dataset()
     if split is not None:
         wanted = [split] if isinstance(split, str) else list(split)
+        unknown = [s for s in wanted if s not in SPLITS]
+        if unknown:
+            raise ParameterError("split", expected=", ".join(SPLITS), found=unknown[0])
         inside = np.isin(np.asarray(cube["split"].values).astype(str), wanted)
         ds = ds.isel(sample=np.flatnonzero(inside))
-    edges = _edges(ds, clear_only, bins)
+    edges = _edges(ds, modality, clear_only, bins)
     parts = [_count(pixels, ds, modality, clear_only, edges) for pixels in _blocks(ds, clear_only)]
     total = parts[0]
     for part in parts[1:]:
@@ -150,7 +161,8 @@ def band_statistics(
 
 def _blocks(ds: xr.Dataset, clear_only: bool, thin: int = 1) -> Iterator[np.ndarray]:
     """Yield pixels (n, band) of a few samples at a time, as float64."""
-    per_sample = max(1, ds["values"][0].size)
+    sizes = ds["values"].sizes
+    per_sample = max(1, math.prod(n for dim, n in sizes.items() if dim != "sample"))
     step = max(1, int(_BLOCK / per_sample))
     for start in range(0, ds.sizes["sample"], step * thin):
         part = ds.isel(sample=slice(start, start + step))
@@ -163,13 +175,16 @@ def _blocks(ds: xr.Dataset, clear_only: bool, thin: int = 1) -> Iterator[np.ndar
         yield pixels[np.isfinite(pixels).all(1)]
 
 
-def _edges(ds: xr.Dataset, clear_only: bool, bins: int) -> np.ndarray:
-    thin = max(1, ds.sizes["sample"] // 64)
-    seen = [pixels[:: max(1, len(pixels) // 20_000)] for pixels in _blocks(ds, clear_only, thin)]
-    pixels = np.concatenate(seen) if seen else np.empty((0, 1))
-    if not pixels.size:
+def _edges(ds: xr.Dataset, modality: str, clear_only: bool, bins: int) -> np.ndarray:
+    pixels = np.empty((0, 1))
+    for thin in sorted({max(1, ds.sizes["sample"] // 64), 1}, reverse=True):
+        seen = [some[:: max(1, len(some) // 20_000)] for some in _blocks(ds, clear_only, thin)]
+        pixels = np.concatenate(seen) if seen else pixels
+        if pixels.size:
+            break
+    else:
         raise CubeError(
-            "no pixel to take statistics of",
+            f"{modality}: no pixel to take statistics of",
             expected="clear pixels" if clear_only else "dated pixels",
             found=f"none in {ds.sizes['sample']} samples",
         )

@@ -112,7 +112,7 @@ def contract_for(
         options = _defaults(ds)
         declared = entry.modalities.get(name) if entry else None
         if declared is not None and declared.model is not None:
-            options |= declared.model.model_dump(exclude_defaults=True)
+            options |= declared.model.model_dump(exclude_unset=True)
         bands = modalities[name] if isinstance(modalities, Mapping) else None
         options["bands"] = tuple(bands or (str(b) for b in ds["band"].values))
         for field, given in (("norm_groups", norm_groups), ("token_groups", token_groups)):

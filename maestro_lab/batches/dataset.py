@@ -251,8 +251,8 @@ def _reference(cube: xr.DataTree, sources: Mapping[str, _Source]) -> np.ndarray:
     if "ref_date" in cube.data_vars:
         return year_day_hour(cube["ref_date"].values)
     years = np.stack([np.where(s.length > 0, s.dates[:, 0, 0], 9999) for s in sources.values()])
-    year = years.min(0)
-    return np.stack([year, np.full_like(year, 182), np.zeros_like(year)], -1).astype(np.int32)
+    july = (years.min(0) - 1970).astype("datetime64[Y]").astype("datetime64[M]") + 6
+    return year_day_hour(july)
 
 
 def _targets(cube: xr.DataTree, names: Sequence[str]) -> tuple[dict[str, np.ndarray], set[str]]:

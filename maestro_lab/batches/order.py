@@ -27,8 +27,8 @@ class _Order:
         self.epoch, self.skip = 0, 0
 
     def __len__(self) -> int:
-        whole = self.batch_size * self.world
-        return self.n // whole if self.drop_last else -(-self.n // whole)
+        full, left = divmod(self.n, self.batch_size * self.world)
+        return full + (not self.drop_last and self.rank < left)  # left-over samples go round
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         order = np.arange(self.n)
@@ -60,7 +60,8 @@ def loader(
     data
         The samples.
     batch_size
-        Samples in a batch, a process.
+        Samples in a batch, a process. A last, incomplete batch is shared out as well; when
+        evaluating, processes that it does not reach have one batch less.
     workers
         Processes that prepare batches; with data in memory none is fastest.
     rank, world
@@ -71,11 +72,19 @@ def loader(
     Raises
     ------
     ParameterError
-        If ``batch_size`` is not at least 1, or ``workers`` is negative.
+        If ``batch_size`` is not at least 1, ``workers`` is negative, there is no process of that
+        ``rank``, or there are fewer samples to train on than processes.
     """
-    for name, value, least in (("batch_size", batch_size, 1), ("workers", workers, 0)):
-        if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < least:
-            raise ParameterError(name, expected=f"a whole number, at least {least}", found=value)
+    least = {"batch_size": (batch_size, 1), "workers": (workers, 0), "world": (world, 1)}
+    for name, (value, bound) in least.items():
+        if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < bound:
+            raise ParameterError(name, expected=f"a whole number, at least {bound}", found=value)
+    if not 0 <= rank < world:
+        raise ParameterError("rank", expected=f"0 to {world - 1}", found=rank)
+    if data.train and len(data) < world:
+        raise ParameterError(
+            "fewer samples than processes", expected=f"at least {world}", found=len(data)
+        )
     drop_last = data.train and len(data) >= batch_size * world
     order = _Order(
         len(data), batch_size, shuffle=data.train, drop_last=drop_last, seed=data.seed,

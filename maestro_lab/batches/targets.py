@@ -23,7 +23,8 @@ class Target:
     name
         Its name.
     values
-        (sample, location) or (sample, location, k); targets of whole samples have one location.
+        (sample, location) or (sample, location, k); targets of whole samples have one location,
+        locations of maps are row-major.
     task
         "regression" or "classification".
     units
@@ -81,7 +82,7 @@ def target_at(cube: xr.DataTree, name: str, samples: np.ndarray, grid: int) -> T
     classification = task in ("classification", "segmentation")
     if variable.dims[-2:] == ("y", "x"):
         cells = _majority(values, grid) if classification else to_grid(values.astype(float), grid)
-        values = cells.reshape(len(values), grid * grid)
+        values = np.moveaxis(cells.reshape(*cells.shape[:-2], grid * grid), -1, 1)
     else:
         values = values[:, None]
     return Target(

@@ -129,10 +129,15 @@ def embedding_map(
 ) -> Figure | None:
     """Draw embeddings (sample, location, width) on the ground, as colours.
 
-    The colours are the first three principal components. None for a cube without a map.
+    The colours are the first three principal components of what is left once the mean of each
+    location in the window is taken out: tokens carry a code of their position, which says nothing
+    about the ground. The title tells how much that was. None for a cube without a map.
     """
     from sklearn.decomposition import PCA
 
+    spread = features.var((0, 1)).sum()
+    features = features - features.mean(0)
+    position = 1 - features.var((0, 1)).sum() / max(spread, 1e-12)
     image = ground_map(cube, samples, features, grid)
     if image is None:
         return None
@@ -152,8 +157,9 @@ def embedding_map(
         axes.contour(np.nan_to_num(held) > 0.5, [0.5], colors=COLOURS[1], linewidths=1)
         bare(axes)
         share = parts.explained_variance_ratio_.sum()
-        axes.set_title(
-            f"three principal components ({share:.0%} of the variance), ".replace("%", " %")
-            + "held-out ground outlined"
+        title = (
+            f"three principal components ({share:.0%} of the variance),\n"
+            f"position in the window taken out ({position:.0%}), held-out ground outlined"
         )
+        axes.set_title(title.replace("%", " %"))
     return finish(figure)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Mapping
@@ -10,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from maestro_lab.errors import WeightsError
+from maestro_lab.errors import LabError, WeightsError
 from maestro_lab.models.config import MaestroConfig
 from maestro_lab.models.maestro import Maestro
 
@@ -22,6 +24,7 @@ __all__ = ["LoadReport", "load_into", "load_model", "save_model"]
 WEIGHTS, CONTRACT = "model.safetensors", "model.json"
 _FORMAT = 1
 _KINDS = {"maestro": (MaestroConfig, Maestro)}
+_AGAIN = "copy the folder again, or train again"
 
 
 @dataclass(frozen=True)
@@ -76,11 +79,18 @@ def save_model(
     -------
     Path
         The weights file.
+
+    Raises
+    ------
+    WeightsError
+        If ``parameters`` are not those of the model, or the files cannot be written.
     """
     folder = Path(folder)
     state = {**model.state_dict(), **(parameters or {})}
+    _fit(model.state_dict(), state, partial=False)
     state = {name: t.detach().cpu().contiguous().clone() for name, t in state.items()}
     unfinished = folder / (WEIGHTS + ".unfinished")
+    card_file = folder / (CONTRACT + ".unfinished")
     try:
         save_file(state, unfinished)
         digest = hashlib.sha256(unfinished.read_bytes()).hexdigest()
@@ -92,16 +102,20 @@ def save_model(
             "config": model.config.to_dict(),
             "facts": dict(facts or {}),
         }
-        card_file = folder / (CONTRACT + ".unfinished")
         card_file.write_text(json.dumps(card, indent=1), encoding="utf-8")
         unfinished.replace(folder / WEIGHTS)
         card_file.replace(folder / CONTRACT)
-    except OSError as error:
-        unfinished.unlink(missing_ok=True)
-        (folder / (CONTRACT + ".unfinished")).unlink(missing_ok=True)
+    except (OSError, SafetensorError) as error:
         raise WeightsError(
-            f"weights could not be written to {folder}", found=error.strerror or str(error)
+            f"weights could not be written to {folder}",
+            expected="a folder that can be written, with room",
+            found=getattr(error, "strerror", None) or str(error),
+            do="make room or choose another folder",
         ) from error
+    finally:
+        for left in (unfinished, card_file):  # gone after success
+            with contextlib.suppress(OSError):
+                left.unlink(missing_ok=True)
     return folder / WEIGHTS
 
 
@@ -127,14 +141,23 @@ def load_model(folder: str | Path) -> tuple[Maestro, LoadReport]:
     folder = Path(folder)
     card = _card(folder)
     config_type, model_type = _KINDS[card["kind"]]
-    model = model_type(config_type.from_dict(card["config"]))
+    try:
+        model = model_type(config_type.from_dict(card["config"]))
+    except (LabError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise WeightsError(
+            f"{folder / CONTRACT} describes no model",
+            expected="a configuration as save_model writes it",
+            found=f"{type(error).__name__}: {str(error).splitlines()[0]}",
+            do=_AGAIN,
+        ) from error
     try:
         state = load_file(folder / WEIGHTS)
-    except Exception as error:
+    except (OSError, SafetensorError) as error:
         raise WeightsError(
             f"{folder / WEIGHTS} cannot be read",
             expected="a safetensors file",
             found=str(error).splitlines()[0],
+            do=_AGAIN,
         ) from error
     return model, load_into(model, state)
 
@@ -146,17 +169,24 @@ def _card(folder: Path) -> dict[str, Any]:
             f"no weights in {folder}",
             expected=f"{WEIGHTS} and {CONTRACT}, as a pretraining run leaves them",
             found=", ".join(sorted(p.name for p in folder.glob("*"))[:8]) or "nothing",
+            do="name a folder with weights",
         )
     try:
         card = json.loads(path.read_text(encoding="utf-8"))
-        known = card["format"] == _FORMAT and card["kind"] in _KINDS
-    except (json.JSONDecodeError, KeyError) as error:
-        raise WeightsError(f"{path} is damaged", found=str(error)) from error
-    if not known:
+        kind = (card["format"], card["kind"], str(card["sha256"]), card["config"])[:2]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise WeightsError(
+            f"{path} is damaged",
+            expected="JSON with format, kind, sha256 and config",
+            found=f"{type(error).__name__}: {error}",
+            do=_AGAIN,
+        ) from error
+    if kind not in [(_FORMAT, known) for known in _KINDS]:
         raise WeightsError(
             f"{path} is of another kind",
             expected=f"format {_FORMAT}, kind {' or '.join(_KINDS)}",
             found=f"format {card['format']}, kind {card['kind']}",
+            do="read it with the version of maestro_lab that wrote it",
         )
     digest = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
     if digest != card["sha256"]:
@@ -164,6 +194,7 @@ def _card(folder: Path) -> dict[str, Any]:
             f"{folder / WEIGHTS} is not the file that {CONTRACT} describes",
             expected=f"sha256 {card['sha256'][:12]}...",
             found=f"{digest[:12]}...",
+            do=_AGAIN,
         )
     return card
 
@@ -188,6 +219,12 @@ def load_into(
         If a shape differs or, unless ``partial``, a name is missing or unexpected.
     """
     own = model.state_dict()
+    report = _fit(own, state, partial=partial)
+    model.load_state_dict({name: t for name, t in state.items() if name in own}, strict=False)
+    return report
+
+
+def _fit(own: Mapping[str, Tensor], state: Mapping[str, Tensor], *, partial: bool) -> LoadReport:
     missing = tuple(name for name in own if name not in state)
     unexpected = tuple(name for name in state if name not in own)
     for name in own:
@@ -196,8 +233,9 @@ def load_into(
                 f"weights do not fit: {name}",
                 expected=f"shape {tuple(own[name].shape)}",
                 found=f"shape {tuple(state[name].shape)}",
+                do="take the weights of this model, or a model with this configuration",
             )
-    loaded = {name: t for name, t in state.items() if name in own}
+    loaded = [name for name in own if name in state]
     numbers = sum(own[name].numel() for name in loaded)
     total = max(1, sum(t.numel() for t in own.values()))
     report = LoadReport(len(loaded), len(own), numbers, numbers / total, missing, unexpected)
@@ -206,8 +244,8 @@ def load_into(
             f"weights do not fit: {report}",
             expected="every tensor of the model and no other",
             found=f"missing {_some(missing)}; unexpected {_some(unexpected)}",
+            do="take the weights of this model, or a model with this configuration",
         )
-    model.load_state_dict(loaded, strict=False)
     return report
 
 

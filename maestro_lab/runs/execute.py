@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 __all__ = ["execute"]
 
+KERNEL_ENDS = 10.0
+"""Seconds to wait, when a run is resumed, for the kernel that its killed runner left behind."""
+
 
 def execute(
     notebook: str | Path,
@@ -169,13 +172,30 @@ def _resume(
             found=notebook.stem,
         )
     card["parameters"] = _agreed(declared, card.get("parameters", {}), given)
+    _await_kernel(run, card)
     now = cards.circumstances(notebook.parent)
     card["resumed"] = card.get("resumed", 0) + 1
     card["resumed_with"] = {key: now[key] for key in ("started", "versions", "git")}
     card |= {**cards.owner(), "host": now["host"], "token": token, "status": "running"}
-    card.pop("error", None)
+    for key in ("error", "kernel"):
+        card.pop(key, None)
     _write_card(run, card)
     return run
+
+
+def _await_kernel(run: Run, card: Mapping[str, Any]) -> None:
+    """Wait for the kernel of a killed runner, which sees within a second or two that it is alone."""
+    kernel = {"host": card.get("host"), **card.get("kernel", {})}
+    until = time.monotonic() + KERNEL_ENDS
+    while "pid" in kernel and cards.is_alive(kernel):
+        if time.monotonic() > until:
+            raise RunError(
+                f"{run.shown} is still being written to",
+                expected="that the kernel of the run that was killed has ended",
+                found=f"its process {kernel['pid']}, which goes on",
+                do=f"kill {kernel['pid']}, then resume",
+            )
+        time.sleep(0.1)
 
 
 def _agreed(
@@ -219,7 +239,7 @@ def _record(run: Run, notebook: Path, nb: NotebookNode, outcome: Outcome, second
     """Keep how it ended: the card first, for it is the smallest and matters most."""
     try:
         card = run.card
-        for key in ("token", "pid", "pid_started"):
+        for key in ("token", "pid", "pid_started", "kernel"):
             card.pop(key, None)
         card["status"] = outcome.status
         card["seconds"] = round((card.get("seconds") or 0) + seconds, 3)

@@ -24,7 +24,10 @@ __all__ = ["TOKEN", "Run", "open_run", "start_run"]
 TOKEN = "MAESTRO_LAB_RUN"
 """Environment variable by which the strict runner tells its notebook that a folder is its own."""
 
-RESERVED = ("notebook", "parameters", "status", "started", "seconds", "error", "host", "cwd")
+RESERVED = (
+    "notebook", "parameters", "status", "started", "seconds", "error", "host", "cwd", "token",
+    "pid", "pid_started", "kernel",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -220,7 +223,9 @@ def start_run(notebook: str, namespace: Mapping[str, Any], folder: str | Path = 
         path = Path(chosen).resolve()
         if _prepared(path):
             run = Run(path)
-            run.note(device=cards.device())
+            # Whose kernel it is: should the runner be killed, no other run may begin before it ends.
+            known = {"device": cards.device(), "kernel": cards.owner()}
+            write_json(path / "card.json", {**run.card, **known})
             return run
     stem = Path(notebook).stem if notebook.endswith(".ipynb") else notebook
     card = {

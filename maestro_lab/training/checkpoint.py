@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Mapping
@@ -14,24 +15,36 @@ from maestro_lab.errors import TrainingError
 
 __all__ = ["MetricsFile", "load_checkpoint", "save_checkpoint"]
 
+_KEYS = ("model", "optimiser", "ema", "batch", "step", "sums", "counted")
+
 
 def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
     """Write a checkpoint to a temporary name, then rename it over the last one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(".unfinished")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with unfinished.open("wb") as file:
             torch.save(dict(state), file)
             file.flush()
             os.fsync(file.fileno())
         unfinished.replace(path)
     except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
-        unfinished.unlink(missing_ok=True)
         raise TrainingError(
             f"checkpoint {path} could not be written",
-            found=str(error).splitlines()[0],
-            do="make room; the last complete checkpoint is untouched",
+            expected="a folder that can be written, with room",
+            found=_first_line(error),
+            do="make room, then resume"
+            + ("; the last complete checkpoint is untouched" if path.exists() else ""),
         ) from error
+    finally:
+        with contextlib.suppress(OSError):  # gone after success; also when interrupted
+            unfinished.unlink(missing_ok=True)
+
+
+def _first_line(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return next(iter(str(error).splitlines()), "") or type(error).__name__
 
 
 def load_checkpoint(path: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -44,13 +57,15 @@ def load_checkpoint(path: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
     """
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
+        found = json.loads(state["settings"])
+        _check_keys(state)
     except Exception as error:
         raise TrainingError(
             f"checkpoint {path} cannot be read",
-            found=str(error).splitlines()[0],
+            expected="a complete file written by save_checkpoint",
+            found=f"{type(error).__name__}: {_first_line(error)[:100]}",
             do="delete it to start anew",
         ) from error
-    found = json.loads(state["settings"])
     wanted = json.loads(json.dumps(settings))
     different = list(_differences(wanted, found))
     if different:
@@ -62,6 +77,12 @@ def load_checkpoint(path: Path, settings: Mapping[str, Any]) -> dict[str, Any]:
             do="resume with the settings of the checkpoint, or choose another run folder",
         )
     return state
+
+
+def _check_keys(state: Mapping[str, Any]) -> None:
+    absent = [key for key in _KEYS if key not in state]
+    if absent:
+        raise KeyError(absent[0])
 
 
 def _differences(wanted: Any, found: Any, where: str = "") -> Any:
@@ -97,14 +118,35 @@ class MetricsFile:
                 unfinished.write_text(text, encoding="utf-8")
                 unfinished.replace(path)
             except OSError as error:
-                raise TrainingError(f"{path} cannot be written", found=error.strerror) from error
+                with contextlib.suppress(OSError):
+                    unfinished.unlink(missing_ok=True)
+                raise _unwritable(path, error) from error
 
     def write(self, row: Mapping[str, float | int | str]) -> None:
-        """Append a row."""
+        """Append a row.
+
+        Raises
+        ------
+        TrainingError
+            If the disk takes no more.
+        """
+        line = json.dumps(row, allow_nan=False) + "\n"
         self.rows.append(dict(row))
         if self.path is not None:
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(row) + "\n")
+            try:
+                with self.path.open("a", encoding="utf-8") as file:
+                    file.write(line)
+            except OSError as error:
+                raise _unwritable(self.path, error) from error
+
+
+def _unwritable(path: Path, error: OSError) -> TrainingError:
+    return TrainingError(
+        f"{path} cannot be written",
+        expected="a folder that can be written, with room",
+        found=_first_line(error),
+        do="make room, then resume",
+    )
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:

@@ -73,6 +73,8 @@ def embed(
     """
     if data.train:
         raise ParameterError("data to embed", expected="train=False", found="train=True")
+    if draws < 1:
+        raise ParameterError("draws", expected="at least 1 choice of dates", found=draws)
     grid = grid or reference_grid(model)
     device, training = next(model.parameters()).device, model.training
     model.eval()

@@ -10,6 +10,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,8 @@ class TrainingConfig:
     Parameters
     ----------
     epochs, batch_size, accumulate
-        Passes over the data; samples a step and device; steps whose gradients are added up.
+        Passes over the data; samples a batch and device; batches whose gradients are averaged for
+        one step (fewer at the end of an epoch, where batches may be left over).
     base_lr
         Learning rate for a batch of three; the peak grows with the square root of the batch.
     final_factor
@@ -85,11 +87,18 @@ class TrainingConfig:
                 raise ParameterError(
                     name, expected=f"a whole number, at least {bound}", found=repr(value)
                 )
-        for name in ("base_lr", "final_factor"):
-            if not getattr(self, name) > 0:
-                raise ParameterError(name, expected="a number above 0", found=getattr(self, name))
+        for name in ("base_lr", "final_factor", "weight_decay"):
+            value, zero = getattr(self, name), name == "weight_decay"
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            if not number or not (0 < value < math.inf or (zero and value == 0)):
+                expected = "a finite number, at least 0" if zero else "a finite number above 0"
+                raise ParameterError(name, expected=expected, found=repr(value))
         if self.precision not in ("auto", "fp32", "bf16"):
-            raise ParameterError("precision", expected="auto | fp32 | bf16", found=self.precision)
+            raise ParameterError(
+                "precision", expected="auto | fp32 | bf16", found=repr(self.precision)
+            )
+        if not isinstance(self.ema, bool):
+            raise ParameterError("ema", expected="True or False", found=repr(self.ema))
 
 
 @dataclass
@@ -144,7 +153,7 @@ def _accelerator(config: TrainingConfig) -> Accelerator:
         state = AcceleratorState._shared_state
         if state and state.get("_mixed_precision") != precision:
             AcceleratorState._reset_state()  # a notebook may train twice, in two precisions
-        return Accelerator(mixed_precision=precision, gradient_accumulation_steps=config.accumulate)
+        return Accelerator(mixed_precision=precision)
 
     device = make("no").device
     wanted = {"fp32": False, "bf16": True, "auto": bf16_is_fast(device)}[config.precision]
@@ -181,7 +190,7 @@ def fit(
     evaluate
         Called at the end of each epoch; its numbers join the metrics.
     resume
-        Go on from the checkpoint in ``folder`` if there is one.
+        Go on from the checkpoint in ``folder`` if there is one; else it is deleted.
 
     Raises
     ------
@@ -191,6 +200,8 @@ def fit(
     loop = _Loop(model, data, losses, config, dict(settings or {}), folder, evaluate)
     if resume:
         loop.resume()
+    elif loop.checkpoint is not None and loop.accelerator.is_main_process:
+        loop.checkpoint.unlink(missing_ok=True)  # or a later resume would take it for ours
     return loop.run()
 
 
@@ -215,7 +226,7 @@ class _Loop:
             rank=self.accelerator.process_index, pin=self.accelerator.device.type == "cuda",
         )  # fmt: skip
         self.per_epoch = len(self.batches)
-        self.total = max(1, config.epochs * self.per_epoch // config.accumulate)
+        self.total = config.epochs * math.ceil(self.per_epoch / config.accumulate)
         self.peak = max_lr(config.base_lr, config.batch_size, config.accumulate, world)
         optimiser = torch.optim.AdamW(
             (p for p in model.parameters() if p.requires_grad),
@@ -226,7 +237,8 @@ class _Loop:
         # How many processes prepare batches and how often a checkpoint is written change nothing.
         free = ("workers", "checkpoint_every", "log_every")
         plain = {k: v for k, v in asdict(config).items() if k not in free}
-        self.settings = {**settings, "training": {**plain, "samples": len(data), "world": world}}
+        taken = {"samples": len(data), "split": data.split, "data_seed": data.seed}
+        self.settings = {**settings, "training": {**plain, **taken, "world": world}}
         main = folder if self.accelerator.is_main_process else None
         self.metrics_path = main / "metrics.jsonl" if main else None
         self.checkpoint = folder / "checkpoints" / "last.pt" if folder else None
@@ -253,7 +265,10 @@ class _Loop:
 
     def save(self) -> None:
         """Write a checkpoint, unless the numbers went wrong."""
-        self._refuse_nan()
+        self._refuse_nan("loss", float(self.sums.get("loss", 0.0)))
+        # The loss tells of weights before the last step; these are those after it.
+        finite = torch.stack([p.detach().isfinite().all() for p in self.bare.parameters()]).all()
+        self._refuse_nan("weight", 0.0 if finite else math.nan)
         if self.checkpoint is None or not self.accelerator.is_main_process:
             return
         save_checkpoint(
@@ -284,7 +299,7 @@ class _Loop:
                 self._epoch(epoch)
         finally:
             self.progress.close()
-        self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
+            self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
         return Fitted(
             self.metrics.rows,
             self.ema,
@@ -307,19 +322,22 @@ class _Loop:
         self.save()
 
     def _batch(self, batch: Batch, epoch: int) -> None:
-        with self.accelerator.accumulate(self.model):
-            for group in self.optimiser.param_groups:
-                group["lr"] = self._lr()
+        done, together = self.batch % self.per_epoch, self.config.accumulate
+        together = min(together, self.per_epoch - done // together * together)
+        steps = (done + 1) % self.config.accumulate == 0 or done + 1 == self.per_epoch
+        with nullcontext() if steps else self.accelerator.no_sync(self.model):
             loss, parts = self.losses(self.model, batch, epoch)
-            self.accelerator.backward(loss)
-            self.optimiser.step()
-            self.optimiser.zero_grad()
+            self.accelerator.backward(loss / together)
         self.batch += 1
         self.counted += 1
         for name, value in {"loss": loss, **parts}.items():
             self.sums[name] = self.sums.get(name, 0) + value.detach()
-        if not self.accelerator.sync_gradients:
+        if not steps:
             return
+        for group in self.optimiser.param_groups:
+            group["lr"] = self._lr()
+        self.optimiser.step()
+        self.optimiser.zero_grad()
         self.step += 1
         within = self.batch % self.per_epoch
         if self.step % self.config.log_every == 0 and within:
@@ -340,24 +358,25 @@ class _Loop:
             means = {name: value / self.counted for name, value in self.sums.items()}
             means = {k: self.accelerator.reduce(v, "mean") for k, v in means.items()}
             row |= {name: float(value) for name, value in means.items()}
-        self._refuse_nan(row)
+        self._refuse_nan("loss", row.get("loss", 0.0))
         if last and self.evaluate is not None:
             self.bare.eval()
             row |= self.evaluate(self.bare)
+            for name, value in row.items():
+                self._refuse_nan(name, value)
         self.metrics.write(row)
         self.sums, self.counted = {}, 0
         shown = {k: v for k, v in row.items() if k in ("loss", "val_loss")}
         self.progress.update(self.step, f"epoch {epoch + 1}/{self.config.epochs}", **shown)
 
-    def _refuse_nan(self, row: Mapping[str, Any] | None = None) -> None:
-        loss = row.get("loss", 0.0) if row is not None else float(self.sums.get("loss", 0.0))
-        if math.isfinite(loss):
+    def _refuse_nan(self, what: str, value: float) -> None:
+        if math.isfinite(value):
             return
         kept = self.checkpoint is not None and self.checkpoint.exists()
         raise TrainingError(
-            f"the loss is not a number at step {self.step}",
-            expected="a finite loss",
-            found=loss,
+            f"{'a' if what == 'weight' else 'the'} {what} is not a number at step {self.step}",
+            expected=f"a finite {what}",
+            found=value,
             do="lower base_lr, or look at the data with describe(cube); "
             + ("the last good checkpoint is kept" if kept else "no checkpoint was written"),
         )

@@ -15,6 +15,7 @@ __all__ = ["ProbeResult", "Units", "probe", "units"]
 
 TASKS = ("regression", "classification")
 METHODS = ("linear", "knn")
+ALL_METHODS = (*METHODS, "logistic")
 _NEIGHBOURS = 20
 
 
@@ -177,7 +178,8 @@ def probe(
         From :func:`units`. The linear probe chooses its penalty, and the neighbours their number,
         by cross-validation over the blocks of the training units.
     methods
-        "linear" (ridge or logistic regression) and "knn" (20 cosine neighbours at most).
+        "linear" (ridge; for classes on one target of -1 and 1 a class, classes weighted alike),
+        "knn" (20 cosine neighbours at most), and for classes "logistic", which is much slower.
     compare
         Pairs (better, worse) whose difference is bootstrapped on the same blocks.
     metric
@@ -242,7 +244,7 @@ def _fit(method: str, rows: np.ndarray, target: Units) -> tuple[np.ndarray, str]
 
 def _model(method: str, target: Units, train: int) -> tuple[object, dict[str, list[float]]]:
     from sklearn.impute import SimpleImputer
-    from sklearn.linear_model import LogisticRegression, Ridge
+    from sklearn.linear_model import LogisticRegression, Ridge, RidgeClassifier
     from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
@@ -250,14 +252,18 @@ def _model(method: str, target: Units, train: int) -> tuple[object, dict[str, li
     regression = target.task == "regression"
     prepare = (SimpleImputer(keep_empty_features=True), StandardScaler())
     if method == "linear":
-        if regression:
-            alphas = [float(a) for a in np.logspace(-1, 5, 13)]
-            return make_pipeline(*prepare, Ridge()), {"ridge__alpha": alphas}
-        strengths = [float(c) for c in np.logspace(-4, 1, 6)]
+        model = Ridge() if regression else RidgeClassifier(class_weight="balanced")
+        penalties = [float(a) for a in np.logspace(-4, 6, 11)]
+        return make_pipeline(*prepare, model), {f"{type(model).__name__.lower()}__alpha": penalties}
+    if method == "logistic" and not regression:
         model = LogisticRegression(max_iter=2000, class_weight="balanced")
+        strengths = [float(c) for c in np.logspace(-4, 2, 7)]
         return make_pipeline(*prepare, model), {"logisticregression__C": strengths}
     if method != "knn":
-        raise ParameterError("probe", expected=" | ".join(METHODS), found=repr(method))
+        allowed = METHODS if regression else ALL_METHODS
+        raise ParameterError(
+            f"probe for {target.task}", expected=" | ".join(allowed), found=repr(method)
+        )
     kind = KNeighborsRegressor if regression else KNeighborsClassifier
     model = make_pipeline(*prepare, kind(metric="cosine", weights="distance"))
     counts = [k for k in (5, 10, _NEIGHBOURS) if k <= train // 2] or [1]

@@ -101,7 +101,7 @@ class Progress:
 
     def close(self) -> None:
         """End a moving line."""
-        if self.mode == "bar":
+        if self.mode == "bar" and self.shown > float("-inf"):
             sys.stdout.write("\n")
             sys.stdout.flush()
 

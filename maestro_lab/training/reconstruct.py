@@ -172,12 +172,16 @@ def reconstruction_scores(
     -------
     pandas.DataFrame
         One row a modality and guess, and one for "all" modalities: l1, low, high, and ``gain``,
-        the share by which the error is below that of predicting zero.
+        the share by which the error is below that of predicting zero. A modality of which no
+        pixel was scored has no rows.
     """
     everything = errors.assign(modality="all")
     rows = []
     for name, part in pd.concat([errors, everything]).groupby("modality", sort=False):
         sums = part.groupby(np.asarray(block)[part["sample"]])[["pixels", *GUESSES]].sum()
+        sums = sums[sums["pixels"] > 0]  # a block without a hidden pixel says nothing
+        if sums.empty:
+            continue
         rng = np.random.default_rng(seed)
         picks = rng.integers(0, len(sums), (draws, len(sums)))
         resampled = sums.to_numpy()[picks].sum(1)  # (draws, 1 + guesses)

@@ -52,11 +52,10 @@ def one_cycle(
     >>> one_cycle(0, 50, 1.0), one_cycle(9, 50, 1.0)
     (0.001, 1.0)
     """
-    top = warmup * total - 1
+    top = max(0.0, warmup * total - 1)
     if step <= top:
         return _cosine(peak / start_factor, peak, step / top if top > 0 else 1.0)
-    rest = max(total - 1 - top, 1e-9)
-    return _cosine(peak, peak / final_factor, min(1.0, (step - max(top, 0)) / rest))
+    return _cosine(peak, peak / final_factor, min(1.0, (step - top) / (total - 1 - top)))
 
 
 def _cosine(start: float, end: float, share: float) -> float:

@@ -57,6 +57,15 @@ def _mean(score: Callable, truth: np.ndarray, several: Sequence[np.ndarray]) -> 
     return float(np.mean([score(truth, predicted) for predicted in several]))
 
 
+def _interval(spread: Sequence[float]) -> tuple[float, float]:
+    """Return the middle 95 % of the resampled scores that are defined; NaN if none is."""
+    defined = np.asarray(spread)[np.isfinite(spread)]
+    if not len(defined):
+        return float("nan"), float("nan")
+    low, high = np.quantile(defined, [0.025, 0.975])
+    return float(low), float(high)
+
+
 def bootstrap(
     metric: str,
     truth: np.ndarray,
@@ -89,8 +98,7 @@ def bootstrap(
     spread = [
         _mean(score, truth[i], [p[i] for p in predictions]) for i in _resamples(block, draws, seed)
     ]
-    low, high = np.nanquantile(spread, [0.025, 0.975])
-    return _mean(score, truth, predictions), float(low), float(high)
+    return _mean(score, truth, predictions), *_interval(spread)
 
 
 def bootstrap_difference(
@@ -111,5 +119,4 @@ def bootstrap_difference(
         return pair[0] - pair[1]
 
     spread = [difference(rows) for rows in _resamples(block, draws, seed)]
-    low, high = np.nanquantile(spread, [0.025, 0.975])
-    return difference(slice(None)), float(low), float(high)
+    return difference(slice(None)), *_interval(spread)
