@@ -19,6 +19,7 @@ _PLACES = {
     "maestro_lab.cubes.contract": ("validate",),
     "maestro_lab.cubes.describe": ("describe",),
     "maestro_lab.cubes.store": ("save_cube",),
+    "maestro_lab.errors": ("LabError",),
     "maestro_lab.models.config": ("MaestroConfig",),
     "maestro_lab.models.maestro": ("Maestro",),
     "maestro_lab.models.masking": ("Masking",),

@@ -314,7 +314,8 @@ def leakage_report(cube: xr.DataTree) -> pd.DataFrame | str:
         return "This cube tells no positions; whether train and test are neighbours is unknown."
     x, y, split = (np.asarray(cube[n].values) for n in ("easting", "northing", "split"))
     found = leakage(x, y, split)
-    side = float(cube.attrs.get("window") or np.nan)
+    first = cube[modality_names(cube)[0]]
+    side = first.sizes["x"] * float(first.attrs["gsd"])
     row = {
         "nearest test to train (m)": found["nearest"],
         "median (m)": found["median"],

@@ -1,4 +1,4 @@
-"""The notebooks: clean as they are committed, run by nbval with their defaults, chained by papermill."""
+"""The notebooks: clean as committed, run by nbval with defaults, chained by papermill."""
 
 import json
 import os
@@ -83,11 +83,24 @@ def test_nbval_runs_a_notebook_with_its_defaults(path, tmp_path):
 
 @pytest.fixture(scope="module")
 def chain(tmp_path_factory):
-    """The four notebooks on a small landscape with other parameters, each taking the former's run."""
+    """The four notebooks on a small landscape with other parameters than the defaults."""
     top = tmp_path_factory.mktemp("chain")
     one, two, three, four = NOTEBOOKS[:4]
     cube = ["-p", "cube", "landscape", "-p", "options", LANDSCAPE]
-    lab("run", one, "--run", "out/1", *cube, "-p", "linkage", "complete", "-p", "groups", "3", cwd=top)
+    lab(
+        "run",
+        one,
+        "--run",
+        "out/1",
+        *cube,
+        "-p",
+        "linkage",
+        "complete",
+        "-p",
+        "groups",
+        "3",
+        cwd=top,
+    )
     lab(
         "run", two, "--run", "out/2", *cube, "-p", "band_groups", "out/1", "-p", "fusion", "mod",
         "-p", "dates", "{s2: 6}", "-p", "epochs", "2", "-p", "batch_size", "8", "-p", "seed", "5",

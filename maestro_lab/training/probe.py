@@ -229,11 +229,14 @@ def _listed(given: np.ndarray | Sequence[np.ndarray]) -> list[np.ndarray]:
 
 def _fit(method: str, rows: np.ndarray, target: Units) -> tuple[np.ndarray, str]:
     """Fit one probe; return predictions of the test units and what was chosen."""
+    from sklearn.metrics import f1_score, make_scorer
     from sklearn.model_selection import GridSearchCV, GroupKFold
 
     train, test = target.split == "train", target.split == "test"
     model, grid = _model(method, target, int(train.sum()))
-    scoring = "neg_mean_squared_error" if target.task == "regression" else "balanced_accuracy"
+    # A fold may lack a class, which f1_score takes in silence and balanced accuracy does not.
+    macro_f1 = make_scorer(f1_score, average="macro", zero_division=0)
+    scoring = "neg_mean_squared_error" if target.task == "regression" else macro_f1
     folds = min(5, len(np.unique(target.block[train])))
     search = GridSearchCV(model, grid, scoring=scoring, cv=GroupKFold(folds) if folds > 1 else 2)
     groups = target.block[train] if folds > 1 else None

@@ -1,0 +1,75 @@
+"""What the notebooks say in words must follow from the numbers."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from maestro_lab.training.probe import ProbeResult, Units
+from maestro_lab.verdicts import groups_verdict, probe_verdict, reconstruction_verdict
+from maestro_lab.workflow import probe_results, reconstruction_results
+
+
+def result(difference, low, high):
+    scores = pd.DataFrame(
+        [("new", "linear", 0.6, 0.5, 0.7, 10), ("old", "linear", 0.6 - difference, 0.4, 0.6, 10)],
+        columns=["features", "probe", "score", "low", "high", "units"],
+    )
+    differences = pd.DataFrame(
+        [("new", "old", "linear", difference, low, high)],
+        columns=["better", "worse", "probe", "difference", "low", "high"],
+    )
+    none = np.zeros(0)
+    return ProbeResult(
+        scores, differences, {}, Units(none, none, none, none, "regression"), "r2"
+    )
+
+
+@pytest.mark.parametrize(
+    ("difference", "low", "high", "words"),
+    [
+        (0.1, 0.05, 0.15, "it is better, beyond the 95 % interval"),
+        (0.1, -0.05, 0.25, "it is better, but inside the 95 % interval"),
+        (-0.1, -0.25, 0.05, "it is worse, but inside the 95 % interval"),
+        (-0.1, -0.15, -0.05, "it is worse, beyond the 95 % interval"),
+    ],
+)
+def test_a_difference_inside_its_interval_is_not_sold_as_one(difference, low, high, words):
+    said = probe_verdict(result(difference, low, high), "tree cover")
+    assert words in said
+    assert f"{difference:+.2f} [{low:+.2f}, {high:+.2f}]" in said
+
+
+def test_probe_results_are_flat_and_keep_intervals():
+    found = probe_results(result(0.1, 0.05, 0.15))
+    assert found["r2 linear new"] == 0.6
+    assert found["r2 linear new interval"] == [0.5, 0.7]
+    assert found["r2 linear new - old interval"] == [0.05, 0.15]
+
+
+def errors(model):
+    return pd.DataFrame(
+        [("all", "model", model, 0.1, 0.9), ("all", "zero", 0.8, 0.8, 0.8),
+         ("all", "nearest date", 0.5, 0.4, 0.6), ("s2", "model", 9.0, 9.0, 9.0)],
+        columns=["modality", "guess", "l1", "low", "high"],
+    )  # fmt: skip
+
+
+def test_a_reconstruction_is_compared_with_both_guesses():
+    said = reconstruction_verdict(errors(0.4))
+    assert "50 % below predicting the mean of each patch (0.800)" in said
+    assert "20 % below copying the nearest visible date (0.500)" in said
+    assert reconstruction_results(errors(0.4))["gain over zero"] == 0.5
+
+
+def test_a_bad_reconstruction_is_called_one():
+    assert "20 % above copying the nearest visible date" in reconstruction_verdict(errors(0.6))
+    assert reconstruction_results(errors(0.6))["gain over nearest date"] == -0.2
+
+
+def test_groups_that_few_ways_of_measuring_find_are_told_with_their_number():
+    comparison = pd.DataFrame(
+        [("s2", "B02 | B08", 5, True), ("s2", "B02 B08", 7, False)],
+        columns=["modality", "groups", "ways", "proposed"],
+    )
+    assert groups_verdict(comparison) == "s2: B02 | B08 (5 of 12 ways of measuring agree)."
+    assert "nothing to group" in groups_verdict(comparison.iloc[:0])
