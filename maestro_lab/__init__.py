@@ -33,7 +33,12 @@ _PLACES = {
         "reconstruction_errors",
         "reconstruction_scores",
     ),
-    "maestro_lab.verdicts": ("groups_verdict", "probe_verdict", "reconstruction_verdict"),
+    "maestro_lab.verdicts": (
+        "groups_verdict",
+        "pretrain_verdict",
+        "probe_verdict",
+        "reconstruction_verdict",
+    ),
     "maestro_lab.workflow": (
         "build_model",
         "features",

@@ -8,14 +8,13 @@ import inspect
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from maestro_lab.errors import CatalogError
+from maestro_lab.cubes.entries import Entry, read_entries
+from maestro_lab.errors import CatalogError, CubeError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,65 +31,6 @@ READERS = {
     "zarr": "maestro_lab.cubes.store:open_store",
 }
 """Source kind to the function that reads it, imported when first used."""
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class ModelInput(_Strict):
-    """How a modality enters a model; fields as in :class:`maestro_lab.contract.Modality`."""
-
-    patch: int = Field(gt=0)
-    dates: int = Field(default=1, gt=0)
-    divide: float = Field(default=1.0, gt=0)
-    log: bool = False
-    size: int = 0
-    norm_groups: list[list[str]] = []
-    token_groups: list[list[str]] = []
-    fusion_group: str = ""
-    embedding: str = ""
-    resize: Literal["nearest", "bilinear", "bicubic"] = "nearest"
-    rescale_elevation: bool = False
-
-
-class ModalityEntry(_Strict):
-    """What the catalogue declares of one modality, and how a model takes it by default."""
-
-    sensor: str | None = None
-    bands: list[str] = Field(min_length=1)
-    units: Literal["DN", "reflectance", "linear power", "dB", "m"]
-    gsd: float = Field(gt=0, description="metres a pixel")
-    nodata: float | None = None
-    model: ModelInput | None = None
-
-
-class TargetEntry(_Strict):
-    """What the catalogue declares of one target."""
-
-    task: Literal["fractions", "multilabel", "classification", "segmentation", "regression"]
-    units: str | None = None
-    classes: list[str] | None = None
-
-
-class Entry(_Strict):
-    """One cube of the catalogue."""
-
-    title: str
-    kind: str
-    where: str = Field(description="where the data lies, or comes from")
-    options: dict[str, Any] = {}
-    modalities: dict[str, ModalityEntry] = Field(min_length=1)
-    targets: dict[str, TargetEntry] = {}
-    position_cells: int = Field(gt=0, description="cells of the position code along one side")
-    splits: list[Literal["train", "val", "test", "buffer"]] = Field(min_length=1)
-    licence: str
-    citation: str
-
-
-class _File(_Strict):
-    version: Literal[1]
-    cubes: dict[str, Entry] = Field(min_length=1)
 
 
 @dataclass(frozen=True)
@@ -111,13 +51,20 @@ class Catalog(Mapping[str, Entry]):
     def __getitem__(self, name: str) -> Entry:
         if name in self.entries:
             return self.entries[name]
-        close = difflib.get_close_matches(name, self.entries, n=1)
+        close = difflib.get_close_matches(str(name), self.entries, n=1)
         raise CatalogError(
             f"no cube named {name!r} in {self.path.name}",
             expected=f"one of {', '.join(self.entries)}, or the path of a cube saved as zarr",
             found=name,
             do=f"did you mean {close[0]!r}?" if close else "see maestro-lab cubes",
         )
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.entries
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return an entry, or ``default`` if there is none of that name."""
+        return self.entries.get(name, default)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.entries)
@@ -147,7 +94,10 @@ class Catalog(Mapping[str, Entry]):
         return self.to_frame().to_string(max_colwidth=48)
 
     def _repr_html_(self) -> str:
-        return self.to_frame().to_html()
+        import pandas as pd
+
+        with pd.option_context("display.max_colwidth", None):
+            return self.to_frame().to_html()
 
 
 def catalog(path: str | Path | None = None) -> Catalog:
@@ -171,35 +121,64 @@ def catalog(path: str | Path | None = None) -> Catalog:
     >>> "romania" in ml.catalog()
     True
     """
-    path = Path(path) if path is not None else _find()
+    path = Path(path).expanduser() if path is not None else _find()
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except OSError as error:
         raise CatalogError(f"catalogue {path} cannot be read", found=error.strerror) from error
+    except UnicodeDecodeError as error:
+        raise CatalogError(
+            f"catalogue {path} cannot be read", expected="text in UTF-8", found=str(error)
+        ) from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f" at line {mark.line + 1}" if mark else ""
         raise CatalogError(
             f"catalogue {path} is not YAML{line}", found=getattr(error, "problem", str(error))
         ) from error
-    try:
-        entries = _File.model_validate(content).cubes
-    except ValidationError as error:
-        raise _explain(path, error) from error
+    entries = read_entries(path, content)
     for name, entry in entries.items():
-        if entry.kind not in READERS:
-            raise CatalogError(
-                f"{path.name}: entry {name!r}, field kind",
-                expected=f"one of {', '.join(READERS)}",
-                found=entry.kind,
-            )
+        _check_names(path, name, entry)
     return Catalog(path, entries)
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that is there twice; plain YAML would keep the last without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        for number, key in enumerate(keys):
+            if key in keys[:number]:
+                raise yaml.constructor.ConstructorError(
+                    problem=f"{key!r} is there twice", problem_mark=node.value[number][0].start_mark
+                )
+        return super().construct_mapping(node, deep=deep)
+
+
+def _check_names(path: Path, name: str, entry: Entry) -> None:
+    if entry.kind not in READERS:
+        raise CatalogError(
+            f"{path.name}: entry {name!r}, field kind",
+            expected=f"one of {', '.join(READERS)}",
+            found=entry.kind,
+        )
+    if _is_path(name):
+        raise CatalogError(
+            f"{path.name}: entry {name!r}", expected="a name that is no path", found=name
+        )
+    for modality in entry.modalities:
+        if modality == "targets" or "/" in modality:
+            raise CatalogError(
+                f"{path.name}: entry {name!r}, field modalities",
+                expected="names without '/', other than 'targets'",
+                found=modality,
+            )
 
 
 def _find() -> Path:
     named = os.environ.get("MAESTRO_LAB_CATALOG")
     if named:
-        return Path(named)
+        return Path(named).expanduser()
     here = Path.cwd()
     package = Path(__file__).parent
     for folder in (here, *here.parents, package, package.parent):
@@ -209,21 +188,6 @@ def _find() -> Path:
         f"no {FILE_NAME} found",
         expected=f"{FILE_NAME} in {here} or above it",
         do="name one with the environment variable MAESTRO_LAB_CATALOG",
-    )
-
-
-def _explain(path: Path, error: ValidationError) -> CatalogError:
-    first = error.errors(include_url=False)[0]
-    where = [str(part) for part in first["loc"]]
-    entry = f"entry {where[1]!r}, " if len(where) > 1 and where[0] == "cubes" else ""
-    field = ".".join(where[2:] if entry else where) or "the file"
-    more = len(error.errors()) - 1
-    missing = first["type"] == "missing"
-    return CatalogError(
-        f"{path.name}: {entry}field {field}",
-        expected="this field" if missing else first["msg"],
-        found="nothing" if missing else repr(first["input"])[:120],
-        do=f"mend {path}" + (f" ({more} more problems follow)" if more else ""),
     )
 
 
@@ -279,7 +243,7 @@ def open_cube(
     reader = getattr(importlib.import_module(module), function)
     cube = _call(str(name), reader, entry.options, overrides)
     _compare(str(name), entry, cube)
-    cube.attrs.setdefault("catalogue_entry", str(name))
+    cube.attrs["catalogue_entry"] = str(name)  # a saved cube may name the one it was made from
     return cube
 
 
@@ -293,21 +257,33 @@ def _call(
     options: Mapping[str, Any],
     overrides: Mapping[str, Any],
 ) -> xr.DataTree:
-    known = list(inspect.signature(reader).parameters)
-    unknown = [key for key in {**options, **overrides} if key not in known]
+    parameters = inspect.signature(reader).parameters
+    known, given = list(parameters), {**options, **overrides}
+    unknown = [key for key in given if key not in known]
+    needed = [k for k, p in parameters.items() if p.default is p.empty and k not in given]
+    if needed:
+        raise CatalogError(
+            f"cube {name!r} needs the option {needed[0]!r}",
+            expected=", ".join(known),
+            found=", ".join(given) or "no options",
+            do=f"add it to the options of the entry, or call open_cube({name!r}, {needed[0]}=...)",
+        )
     if unknown:
         raise CatalogError(
             f"cube {name!r} has no option {unknown[0]!r}",
             expected=", ".join(known),
             found=", ".join(unknown),
         )
-    return partial(reader, **{**options, **overrides})()
+    return reader(**given)
 
 
 def _compare(name: str, entry: Entry, cube: xr.DataTree) -> None:
-    """Refuse a cube whose bands or units are not the declared ones."""
-    from maestro_lab.cubes.contract import check_bands, modality_names
-    from maestro_lab.errors import CubeError
+    """Refuse a cube that is not what its entry declares."""
+    from maestro_lab.cubes.contract import TARGETS, check_bands, modality_names
+
+    def same(what: str, declared: object, there: object) -> None:
+        if declared is not None and declared != there:
+            raise CubeError(f"{what} not as in the catalogue", expected=declared, found=there)
 
     found = modality_names(cube)
     strangers = [m for m in found if m not in entry.modalities]
@@ -320,10 +296,17 @@ def _compare(name: str, entry: Entry, cube: xr.DataTree) -> None:
     for modality in found:
         declared, ds = entry.modalities[modality], cube[modality]
         check_bands(modality, declared.bands, [str(b) for b in ds["band"].values])
-        for field in ("units", "gsd"):
-            if ds.attrs[field] != getattr(declared, field):
-                raise CubeError(
-                    f"{modality}: {field} differ from the catalogue",
-                    expected=getattr(declared, field),
-                    found=ds.attrs[field],
-                )
+        for field in ("units", "gsd", "sensor", "nodata"):
+            same(f"{modality}: {field}", getattr(declared, field), ds.attrs.get(field))
+    targets = cube[TARGETS].data_vars if TARGETS in cube.children else {}
+    for target, task in entry.targets.items():
+        if target in targets:
+            same(f"targets/{target}: task", task.task, targets[target].attrs["task"])
+            same(f"targets/{target}: units", task.units, targets[target].attrs.get("units"))
+    splits = dict.fromkeys(cube["split"].values)
+    if not set(splits) <= set(entry.splits):
+        raise CubeError(
+            f"cube {name!r}: splits not as in the catalogue",
+            expected=", ".join(entry.splits),
+            found=", ".join(splits),
+        )

@@ -8,7 +8,8 @@ Nothing here imports xarray or torch, so both sides can use it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
+from numbers import Integral, Real
 from typing import Any
 
 from maestro_lab.errors import ContractError
@@ -87,20 +88,41 @@ class Modality:
 
     def __post_init__(self) -> None:
         set_ = object.__setattr__
+        if isinstance(self.bands, str):
+            raise ContractError("bands", expected="a list of names", found=repr(self.bands))
         set_(self, "bands", tuple(self.bands))
+        self._check_numbers()
         set_(self, "size", self.size or self.pixels)
         set_(self, "token_groups", _groups(self.token_groups) or (self.bands,))
         set_(self, "norm_groups", _groups(self.norm_groups) or self.token_groups)
         self._check()
 
-    def _check(self) -> None:
-        for name in ("gsd", "pixels", "patch", "dates", "size", "divide"):
-            if not getattr(self, name) > 0:
+    def _check_numbers(self) -> None:
+        for name in ("pixels", "patch", "dates", "size"):
+            value, least = getattr(self, name), 0 if name == "size" else 1
+            if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
+                raise ContractError(
+                    f"{name} of {' '.join(self.bands)}",
+                    expected=f"a whole number, {least} or more",
+                    found=repr(value),
+                )
+            object.__setattr__(self, name, int(value))
+        for name in ("gsd", "divide"):
+            value = getattr(self, name)
+            if not isinstance(value, Real) or not 0 < value < float("inf"):
                 raise ContractError(
                     f"{name} of {' '.join(self.bands)}",
                     expected="a number above 0",
-                    found=getattr(self, name),
+                    found=repr(value),
                 )
+
+    def _check(self) -> None:
+        if not self.bands or len(set(self.bands)) < len(self.bands):
+            raise ContractError(
+                "bands",
+                expected="one band or more, each with a name of its own",
+                found=" ".join(self.bands) or "none",
+            )
         if self.size % self.patch:
             legal = [p for p in range(1, self.size + 1) if self.size % p == 0]
             raise ContractError(
@@ -113,14 +135,14 @@ class Modality:
                 "resize", expected="nearest, bilinear or bicubic", found=repr(self.resize)
             )
         for name in ("token_groups", "norm_groups"):
-            flat = [band for group in getattr(self, name) for band in group]
-            if sorted(flat) != sorted(self.bands):
+            groups = getattr(self, name)
+            flat = [band for group in groups for band in group]
+            if sorted(flat) != sorted(self.bands) or not all(groups):
                 raise ContractError(
                     f"{name} do not cover the bands once each",
                     expected=" ".join(self.bands),
-                    found=" | ".join(" ".join(g) for g in getattr(self, name)),
+                    found=" | ".join(" ".join(g) for g in groups),
                 )
-
         if self.patch == 1 and any(len(group) == 1 for group in self.norm_groups):
             raise ContractError(
                 "a norm group of one band in patches of one pixel holds a single number",
@@ -173,6 +195,10 @@ class Contract:
     def __post_init__(self) -> None:
         if not self.modalities:
             raise ContractError("contract without modalities", expected="at least one")
+        if not isinstance(self.position_cells, Integral) or self.position_cells < 1:
+            raise ContractError(
+                "position_cells", expected="a whole number, 1 or more", found=self.position_cells
+            )
         object.__setattr__(self, "modalities", dict(self.modalities))
 
     def to_dict(self) -> dict[str, Any]:
@@ -189,11 +215,19 @@ class Contract:
         ContractError
             If a field is unknown or missing.
         """
-        known = {f.name for f in fields(Modality)}
+        whole, needed = ("modalities", "position_cells"), _needed(Modality)
+        _check_fields("contract", data, whole, whole)
+        _check_mapping("modalities of the contract", data["modalities"], "name: fields")
         modalities = {}
         for name, values in data["modalities"].items():
-            _refuse_unknown(f"contract of {name}", values, known)
-            modalities[name] = Modality(**values)
+            where = f"contract of {name}"
+            _check_fields(where, values, [f.name for f in fields(Modality)], needed)
+            try:
+                modalities[name] = Modality(**values)
+            except ContractError as error:
+                raise ContractError(
+                    f"{where}: {error.what}", expected=error.expected, found=error.found
+                ) from None
         return cls(modalities, data["position_cells"])
 
     def __repr__(self) -> str:
@@ -207,11 +241,22 @@ class Contract:
         return "\n".join([f"Contract of {len(rows)} modalities", *rows])
 
 
-def _refuse_unknown(where: str, given: Iterable[str], known: set[str]) -> None:
-    unknown = sorted(set(given) - known)
-    if unknown:
+def _needed(kind: type) -> list[str]:
+    return [f.name for f in fields(kind) if f.default is MISSING]
+
+
+def _check_fields(where: str, given: Any, known: Iterable[str], needed: Iterable[str]) -> None:
+    known = list(known)
+    _check_mapping(where, given, f"fields {', '.join(known)}")
+    unknown = [name for name in given if name not in known]
+    missing = [name for name in needed if name not in given]
+    if unknown or missing:
+        problem = f"unknown field {unknown[0]!r}" if unknown else f"field {missing[0]!r} is missing"
         raise ContractError(
-            f"{where}: unknown field {unknown[0]!r}",
-            expected=", ".join(sorted(known)),
-            found=unknown,
+            f"{where}: {problem}", expected=", ".join(known), found=", ".join(map(str, given))
         )
+
+
+def _check_mapping(where: str, given: Any, expected: str) -> None:
+    if not isinstance(given, Mapping):
+        raise ContractError(where, expected=expected, found=repr(given)[:120])

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import pandas as pd
 
 from maestro_lab.training.probe import ProbeResult
 
-__all__ = ["groups_verdict", "probe_verdict", "reconstruction_verdict"]
+__all__ = ["groups_verdict", "pretrain_verdict", "probe_verdict", "reconstruction_verdict"]
 
 _NAMES = {"r2": "R²", "accuracy": "accuracy", "macro_f1": "macro F1", "negative_rmse": "-RMSE"}
 
@@ -29,6 +32,31 @@ def groups_verdict(comparison: pd.DataFrame) -> str:
         groups = proposed["groups"].iloc[0] if agree else rows["groups"].iloc[0]
         parts.append(f"{name}: {groups} ({agree} of {ways} ways of measuring agree)")
     return "; ".join(parts) + "."
+
+
+def pretrain_verdict(metrics: Sequence[Mapping[str, Any]]) -> str:
+    """Say how far the loss fell, and whether the held-out loss follows the training loss.
+
+    Parameters
+    ----------
+    metrics
+        Rows of ``metrics.jsonl``.
+
+    Examples
+    --------
+    >>> rows = [{"step": 5, "loss": 1.0, "val_loss": 1.0}, {"step": 9, "loss": 0.5, "val_loss": 0.9}]
+    >>> pretrain_verdict(rows)
+    'In 9 steps the held-out loss fell from 1.000 to 0.900; the training loss ends at 0.500.'
+    """
+    last = metrics[-1]
+    if "val_loss" not in last:
+        return f"In {last['step']} steps the training loss went to {last['loss']:.3f}; none held out."
+    first = next(row["val_loss"] for row in metrics if "val_loss" in row)
+    went = "fell" if last["val_loss"] < first else "rose"
+    return (
+        f"In {last['step']} steps the held-out loss {went} from {first:.3f} to "
+        f"{last['val_loss']:.3f}; the training loss ends at {last['loss']:.3f}."
+    )
 
 
 def reconstruction_verdict(scores: pd.DataFrame) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from maestro_lab.bands.groups import REFERENCES, BandGroups
-
 _HOMES = {
+    "REFERENCES": "groups",
+    "BandGroups": "groups",
     "BandStatistics": "statistics",
     "Grouping": "grouping",
     "band_statistics": "statistics",
@@ -18,7 +18,7 @@ _HOMES = {
     "save_groups": "grouping",
 }
 
-__all__ = sorted(["REFERENCES", "BandGroups", *_HOMES])
+__all__ = sorted(_HOMES)
 
 
 def __getattr__(name: str) -> Any:

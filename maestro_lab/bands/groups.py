@@ -64,7 +64,7 @@ class BandGroups(Mapping[str, tuple[str, ...]]):
         """
         groups: dict[str, tuple[str, ...]] = {}
         for bands in map(tuple, lists):
-            name = "-".join(dict.fromkeys((*bands[:1], *bands[-1:])))
+            name = "-".join(dict.fromkeys(map(str, (*bands[:1], *bands[-1:]))))
             if name in groups:
                 raise ParameterError(
                     "band groups overlap", expected="disjoint groups", found=f"{name} twice"

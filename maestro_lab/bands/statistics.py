@@ -8,6 +8,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 
 import numpy as np
 import xarray as xr
@@ -113,7 +115,7 @@ def band_statistics(
     *,
     split: str | Sequence[str] | None = ("train",),
     clear_only: bool = True,
-    bins: int = _BINS,
+    bins: int | np.ndarray = _BINS,
 ) -> BandStatistics:
     """Gather the statistics of a modality, block by block.
 
@@ -128,7 +130,8 @@ def band_statistics(
     clear_only
         True counts pixels that are ``valid``; False all pixels of dates that exist, clouds and all.
     bins
-        Histogram bins between the 0.1 and 99.9 percentile of a first, thinned pass.
+        Histogram bins between the 0.1 and 99.9 percentile of a first, thinned pass; or the edges
+        themselves, such as those of other statistics that these are to be added to.
 
     Raises
     ------
@@ -141,7 +144,7 @@ def band_statistics(
         raise ParameterError(
             f"no modality {modality!r}", expected=", ".join(modality_names(cube)), found=modality
         )
-    if bins < 1:
+    if np.ndim(bins) == 0 and bins < 1:
         raise ParameterError("bins", expected="a whole number, at least 1", found=bins)
     ds = cube[modality].to_dataset()
     if split is not None:
@@ -151,12 +154,15 @@ def band_statistics(
             raise ParameterError("split", expected=", ".join(SPLITS), found=unknown[0])
         inside = np.isin(np.asarray(cube["split"].values).astype(str), wanted)
         ds = ds.isel(sample=np.flatnonzero(inside))
-    edges = _edges(ds, modality, clear_only, bins)
+    edges = np.asarray(bins, float) if np.ndim(bins) else _edges(ds, clear_only, int(bins))
     parts = [_count(pixels, ds, modality, clear_only, edges) for pixels in _blocks(ds, clear_only)]
-    total = parts[0]
-    for part in parts[1:]:
-        total = total + part
-    return total
+    if not any(part.n for part in parts):
+        raise CubeError(
+            f"{modality}: no pixel to take statistics of",
+            expected="clear pixels" if clear_only else "dated pixels",
+            found=f"none in {ds.sizes['sample']} samples",
+        )
+    return reduce(add, parts)
 
 
 def _blocks(ds: xr.Dataset, clear_only: bool, thin: int = 1) -> Iterator[np.ndarray]:
@@ -175,20 +181,14 @@ def _blocks(ds: xr.Dataset, clear_only: bool, thin: int = 1) -> Iterator[np.ndar
         yield pixels[np.isfinite(pixels).all(1)]
 
 
-def _edges(ds: xr.Dataset, modality: str, clear_only: bool, bins: int) -> np.ndarray:
+def _edges(ds: xr.Dataset, clear_only: bool, bins: int) -> np.ndarray:
     pixels = np.empty((0, 1))
     for thin in sorted({max(1, ds.sizes["sample"] // 64), 1}, reverse=True):
         seen = [some[:: max(1, len(some) // 20_000)] for some in _blocks(ds, clear_only, thin)]
         pixels = np.concatenate(seen) if seen else pixels
         if pixels.size:
             break
-    else:
-        raise CubeError(
-            f"{modality}: no pixel to take statistics of",
-            expected="clear pixels" if clear_only else "dated pixels",
-            found=f"none in {ds.sizes['sample']} samples",
-        )
-    low, high = np.quantile(pixels, [0.001, 0.999])
+    low, high = np.quantile(pixels, [0.001, 0.999]) if pixels.size else (0.0, 1.0)
     return np.linspace(low, high if high > low else low + 1, bins + 1)
 
 

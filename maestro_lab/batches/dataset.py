@@ -251,8 +251,9 @@ def _reference(cube: xr.DataTree, sources: Mapping[str, _Source]) -> np.ndarray:
     if "ref_date" in cube.data_vars:
         return year_day_hour(cube["ref_date"].values)
     years = np.stack([np.where(s.length > 0, s.dates[:, 0, 0], 9999) for s in sources.values()])
-    july = (years.min(0) - 1970).astype("datetime64[Y]").astype("datetime64[M]") + 6
-    return year_day_hour(july)
+    first = years.min(0)
+    first = np.where(first == 9999, 2000, first)  # nothing there: any date will do
+    return year_day_hour((first - 1970).astype("datetime64[Y]").astype("datetime64[M]") + 6)
 
 
 def _targets(cube: xr.DataTree, names: Sequence[str]) -> tuple[dict[str, np.ndarray], set[str]]:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from maestro_lab.errors import ParameterError
+
 __all__ = ["bins", "choose_clear", "choose_median", "year_day_hour"]
 
 
@@ -47,11 +49,20 @@ def bins(length: int, count: int, offset: int) -> np.ndarray:
     offset
         Dates left out at the start, 0 to ``length % count``.
 
+    Raises
+    ------
+    ParameterError
+        If there are fewer dates than bins, or no room for the offset.
+
     Examples
     --------
     >>> bins(7, 3, 1).tolist()
     [[1, 2], [3, 4], [5, 6]]
     """
+    if not 1 <= count <= length:
+        raise ParameterError("bins", expected=f"1 to {length}, one date each or more", found=count)
+    if not 0 <= offset <= length % count:
+        raise ParameterError("offset", expected=f"0 to {length % count}", found=offset)
     size = length // count
     return offset + np.arange(count * size).reshape(count, size)
 
@@ -87,6 +98,9 @@ def choose_median(
 ) -> np.ndarray:
     """Choose one date a bin: the clear one closest to the median of the bin's valid pixels.
 
+    In a bin without a single clear date, all dates and all their pixels count as clear: ``valid``
+    is not looked at, and the result may be any of its dates (so does the authors' code).
+
     Parameters
     ----------
     values
@@ -108,12 +122,13 @@ def choose_median(
         return np.arange(length)
     index = bins(length, count, int(rng.integers(0, length % count + 1)))
     clear = valid.all(axis=(1, 2))
-    pixels = np.where(valid[:, None], values.astype(np.float64), np.nan)[index]
-    filled = np.isfinite(pixels).any(axis=1)  # a pixel without any valid date has no median
-    safe = np.where(filled[:, None], pixels, 0.0)
-    median = np.nanmedian(safe, axis=1, keepdims=True)
-    raw = np.nan_to_num(values.astype(np.float64))[index]
-    distance = np.abs(raw - median).mean(axis=(2, 3, 4))
+    some = clear[index].any(axis=1)[:, None, None, None]
+    used = (valid[index] | ~some)[:, :, None]
+    series = values.astype(np.float64)[index]  # (count, size, band, y, x)
+    pixels = np.where(used & np.isfinite(series), series, np.nan)
+    empty = np.isnan(pixels).all(axis=1, keepdims=True)
+    median = np.nanmedian(np.where(empty, 0.0, pixels), axis=1, keepdims=True)
+    distance = np.abs(np.nan_to_num(series) - median).mean(axis=(2, 3, 4))
     return _pick(index, distance, clear[index])
 
 

@@ -66,9 +66,9 @@ class Description:
             f"{escape(value)}</td></tr>"
             for key, value in self._head()
         )
-        parts = [f"<h4>{escape(self.title)}</h4><table>{head}</table>", self.table.to_html()]
-        if len(self.targets):
-            parts.append(self.targets.to_html())
+        parts = [f"<h4>{escape(self.title)}</h4><table>{head}</table>"]
+        with pd.option_context("display.max_colwidth", None):  # else long lists of bands are cut
+            parts += [t.to_html() for t in (self.table, self.targets) if len(t)]
         if self.note:
             parts.append(f"<p><small>{escape(self.note)}</small></p>")
         return "".join(parts)
@@ -98,9 +98,8 @@ def describe(cube: xr.DataTree, *, samples: int | None = 64) -> Description:
     """
     validate(cube, values=0)
     n = cube.sizes["sample"]
-    chosen = np.arange(n)
-    if samples is not None and samples < n:
-        chosen = np.unique(np.linspace(0, n - 1, samples).round().astype(int))
+    count = n if samples is None else min(n, max(1, samples))
+    chosen = np.unique(np.linspace(0, n - 1, count).round().astype(int))
     split = pd.Series(np.asarray(cube["split"].values).astype(str))
     return Description(
         title=cube.attrs["title"],
@@ -120,7 +119,7 @@ def _modality_row(ds: xr.DataTree, chosen: np.ndarray) -> dict[str, str]:
     per_sample = dated.sum(axis=1)
     valid = ds["valid"].isel(sample=chosen).values
     there = dated[chosen]
-    share = valid[there].mean() if there.any() else 0.0
+    share = f"{valid[there].mean():.1%}" if there.any() else "no dates"
     low, high = int(per_sample.min()), int(per_sample.max())
     days = time[dated].astype("datetime64[D]")
     size = f"{ds.sizes['y']} x {ds.sizes['x']} px"
@@ -130,7 +129,7 @@ def _modality_row(ds: xr.DataTree, chosen: np.ndarray) -> dict[str, str]:
         "units": f"{ds.attrs['units']} ({ds['values'].dtype})",
         "dates": str(low) if low == high else f"{low} to {high}",
         "missing": f"{int((per_sample == 0).sum())} samples",
-        "valid": f"{share:.1%}",
+        "valid": share,
         "first": str(days.min()) if days.size else "",
         "last": str(days.max()) if days.size else "",
     }
@@ -147,7 +146,7 @@ def _targets_table(cube: xr.DataTree) -> pd.DataFrame:
         rows[f"target {name}"] = {
             "task": target.attrs["task"],
             "shape": " x ".join(str(target.sizes[d]) for d in target.dims[1:]) or "one value",
-            "classes": "" if classes is None else " ".join(str(c) for c in classes),
+            "classes": "" if classes is None else ", ".join(str(c) for c in classes),
             "units": target.attrs.get("units", ""),
         }
     return pd.DataFrame(rows).T

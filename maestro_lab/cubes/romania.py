@@ -38,7 +38,7 @@ def open_romania(
     buffer: int = 1,
     split_seed: int = 6,
 ) -> xr.DataTree:
-    """Cut the arrays into samples: one window and one year each.
+    """Cut the arrays into samples: one window and one year each, where any pixel is clear.
 
     Whole regions of ``region`` x ``region`` windows are held out, and training windows that touch
     them are put into ``buffer``. The default ``split_seed`` is the first that puts the held-out
@@ -72,8 +72,7 @@ def open_romania(
         If the package is missing or an option makes no sense.
     """
     n = _windows(window)
-    if not set(years) <= set(range(2015, 2022)) or not len(years):
-        raise CubeError("romania: years", expected="years from 2015 to 2021", found=list(years))
+    _check_years(years)
     row, column = (a.reshape(-1) for a in np.indices((n, n)))
     split, blocks = block_splits(
         row, column, region=region, block=block, shares={"test": test}, buffer=buffer,
@@ -81,22 +80,25 @@ def open_romania(
     )  # fmt: skip
     sources = {name: _load(function) for name, (function, _, _) in _GRIDS.items()}
     modalities = {name: _cut(sources[name], name, window, n, list(years)) for name in _GRIDS}
-    offset = (_SIDE - n * window) / 2
-    ten = sources["s2_10m"]
-    west, north = float(ten.x[0]) - 5 + offset, float(ten.y[0]) + 5 - offset
-    repeat = len(years)
+    ten, repeat = sources["s2_10m"], len(years)
+    west, north = float(ten.x[0]) - 5 + _margin(window), float(ten.y[0]) + 5 - _margin(window)
+    place = np.repeat(np.arange(n * n), repeat)
+    seen = np.any([ds["valid"].values.any(axis=(1, 2, 3)) for ds in modalities.values()], axis=0)
+    keep, year = np.flatnonzero(seen), np.tile(years, n * n)
+    row, column = row[place], column[place]
+    names = [f"r{r:02d}c{c:02d}_{y}" for r, c, y in zip(row, column, year, strict=True)]
     return assemble(
-        modalities,
-        sample=[f"r{r:02d}c{c:02d}_{y}" for r, c in zip(row, column, strict=True) for y in years],
-        split=np.repeat(split, repeat),
-        block=np.repeat(blocks, repeat),
+        {name: ds.isel(sample=keep) for name, ds in modalities.items()},
+        sample=[names[i] for i in keep],
+        split=split[place][keep],
+        block=blocks[place][keep],
         extra={
-            "ref_date": np.array([f"{y}-07-01" for y in years] * n * n, "datetime64[ns]"),
-            "place": np.repeat(np.arange(n * n), repeat),
-            "easting": np.repeat(west + column * window, repeat),
-            "northing": np.repeat(north - row * window, repeat),
+            "ref_date": np.array([f"{y}-07-01" for y in year], "datetime64[ns]")[keep],
+            "place": place[keep],
+            "easting": (west + column * window)[keep],
+            "northing": (north - row * window)[keep],
         },
-        targets=_tree_cover(window, n, repeat),
+        targets=_tree_cover(window, repeat).isel(sample=keep),
         title="Romania: 1 km2 of forest, Sentinel-2 L2A 2016-2020",
         licence="EUPL-1.2; contains modified Copernicus Sentinel data",
         source="PyPI package nrt 0.2.1 (European Commission, Joint Research Centre)",
@@ -105,11 +107,25 @@ def open_romania(
 
 
 def _windows(window: float) -> int:
-    if window <= 0 or window % 20 or window > _SIDE / 3:
+    number = isinstance(window, int | float)
+    if not number or not 20 <= window <= _SIDE / 3 or window % 20:
         raise CubeError(
-            "romania: window", expected="a multiple of 20 m from 20 to 320", found=f"{window:g}"
+            "romania: window", expected="a multiple of 20 m from 20 to 320", found=repr(window)
         )
     return int(_SIDE // window)
+
+
+def _margin(window: float) -> float:
+    """Return the metres left out in the west and north: whole pixels of both grids."""
+    return (_SIDE - _windows(window) * window) // 40 * 20
+
+
+def _check_years(years: object) -> None:
+    several = isinstance(years, list | tuple | range) and len(years) == len(set(years)) > 0
+    if not several or not set(years) <= set(range(2015, 2022)):
+        raise CubeError(
+            "romania: years", expected="a list of years from 2015 to 2021, each once", found=years
+        )
 
 
 def _load(function: str) -> Any:
@@ -133,9 +149,9 @@ def _load(function: str) -> Any:
     return found.load() if isinstance(found, xr.Dataset) else found
 
 
-def _tiles(array: np.ndarray, pixels: int, n: int) -> np.ndarray:
-    """Cut (..., y, x) into (n*n, ..., pixels, pixels) windows from the centre of the area."""
-    start = (array.shape[-1] - n * pixels) // 2
+def _tiles(array: np.ndarray, window: float, gsd: float) -> np.ndarray:
+    """Cut (..., y, x) into windows (n*n, ..., pixels, pixels), row by row."""
+    n, pixels, start = _windows(window), int(window // gsd), int(_margin(window) // gsd)
     array = array[..., start : start + n * pixels, start : start + n * pixels]
     tiles = array.reshape(*array.shape[:-2], n, pixels, n, pixels)
     tiles = np.moveaxis(tiles, (-4, -2), (0, 1))
@@ -147,8 +163,8 @@ def _cut(source: xr.Dataset, name: str, window: float, n: int, years: list[int])
     pixels = int(window // gsd)
     stack = np.stack([source[b].values for b in bands.values()], 1)  # (t, band, y, x)
     there = np.isfinite(stack).all(1)
-    values = _tiles(np.rint(np.nan_to_num(stack)).astype(np.uint16), pixels, n)
-    clear = _tiles(np.isin(source["SCL"].values, CLEAR) & there, pixels, n)
+    values = _tiles(np.rint(np.nan_to_num(stack)).astype(np.uint16), window, gsd)
+    clear = _tiles(np.isin(source["SCL"].values, CLEAR) & there, window, gsd)
     in_year = [np.flatnonzero(source["time"].dt.year.values == y) for y in years]
     longest = max(len(i) for i in in_year)
     shape = (n * n, len(years), longest)
@@ -166,9 +182,9 @@ def _cut(source: xr.Dataset, name: str, window: float, n: int, years: list[int])
     )  # fmt: skip
 
 
-def _tree_cover(window: float, n: int, years: int) -> xr.Dataset:
+def _tree_cover(window: float, years: int) -> xr.Dataset:
     cover = _load("romania_forest_cover_percentage").astype(np.float32)
-    tiles = np.repeat(_tiles(cover, int(window // 20), n), years, axis=0)
+    tiles = np.repeat(_tiles(cover, window, 20.0), years, axis=0)
     return xr.Dataset(
         {
             "tree_cover": (

@@ -50,7 +50,7 @@ def block_splits(
     Raises
     ------
     CubeError
-        If blocks do not divide regions, or nothing is left to train on.
+        If a side, share or buffer is impossible, or nothing is left to train on.
 
     Examples
     --------
@@ -58,8 +58,20 @@ def block_splits(
     >>> row, column = np.indices((12, 12)).reshape(2, -1)
     >>> split, _ = block_splits(row, column, region=4, block=2, shares={"test": 0.2})
     >>> {str(name): int((split == name).sum()) for name in np.unique(split)}
-    {'buffer': 23, 'test': 32, 'train': 89}
+    {'buffer': 22, 'test': 32, 'train': 90}
     """
+    if region < 1 or block < 1 or buffer < 0:
+        raise CubeError(
+            "sides of regions and blocks, and the buffer",
+            expected="region and block of 1 window or more, buffer of 0 or more",
+            found=f"region {region}, block {block}, buffer {buffer}",
+        )
+    if not set(shares) <= {"val", "test"} or not all(0 < s < 1 for s in shares.values()):
+        raise CubeError(
+            "shares of the splits",
+            expected="'val', 'test' or both, each above 0 and below 1",
+            found=dict(shares),
+        )
     if region % block:
         raise CubeError(
             "blocks do not fit into regions", expected=f"a divisor of {region}", found=block
@@ -111,9 +123,21 @@ def leakage(
     dict
         ``nearest`` and ``median`` distance in metres from a held-out window to the closest
         training window.
+
+    Raises
+    ------
+    CubeError
+        If one of the two splits has no window.
     """
     from scipy.spatial import cKDTree
 
     points, split = np.stack([x, y], 1), np.asarray(split).astype(str)
+    for needed in ("train", held_out):
+        if needed not in split:
+            raise CubeError(
+                f"no window in split {needed!r}",
+                expected="windows to measure the distance between",
+                found=", ".join(np.unique(split)) or "no window at all",
+            )
     near, _ = cKDTree(points[split == "train"]).query(points[split == held_out])
     return {"nearest": float(near.min()), "median": float(np.median(near))}

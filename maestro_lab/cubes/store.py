@@ -15,6 +15,9 @@ from maestro_lab.errors import CubeError
 
 __all__ = ["open_store", "save_cube"]
 
+LAYOUT = "maestro_lab_layout"
+"""Root attribute of a saved cube: its nodes and their variables in order, which zarr forgets."""
+
 
 @contextmanager
 def _quiet_zarr() -> Iterator[None]:
@@ -42,7 +45,7 @@ def save_cube(cube: xr.DataTree, path: str | Path, *, chunk: int = 64) -> Path:
     Raises
     ------
     CubeError
-        If ``path`` exists, or the cube breaks the contract.
+        If ``path`` exists or cannot be written, or the cube breaks the contract.
 
     Examples
     --------
@@ -52,19 +55,28 @@ def save_cube(cube: xr.DataTree, path: str | Path, *, chunk: int = 64) -> Path:
     >>> ml.open_cube(path).sizes["sample"]
     4
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     if path.exists():
         raise CubeError(
             f"{path} exists already", expected="a path that is free", do="choose another name"
         )
+    if chunk < 1:
+        raise CubeError("chunk", expected="1 sample or more", found=chunk)
     validate(cube)
     unfinished = path.with_name(path.name + ".unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    path.parent.mkdir(parents=True, exist_ok=True)
     try:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         with _quiet_zarr():
             _unencoded(cube, chunk).to_zarr(unfinished, zarr_format=3, consolidated=False)
         unfinished.rename(path)
+    except OSError as error:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise CubeError(
+            f"{path} cannot be written",
+            expected="a folder that can be written, with room for the cube",
+            found=error.strerror or str(error),
+        ) from error
     except BaseException:
         shutil.rmtree(unfinished, ignore_errors=True)
         raise
@@ -82,7 +94,10 @@ def _unencoded(cube: xr.DataTree, chunk: int) -> xr.DataTree:
         name: xr.DataTree(clean(node.to_dataset(inherit=False)))
         for name, node in cube.children.items()
     }
-    return xr.DataTree(cube.to_dataset(inherit=False).drop_encoding(), children=children)
+    root = cube.to_dataset(inherit=False).drop_encoding()
+    nodes = {"/": cube, **cube.children}
+    order = [[name, [str(v) for v in node.data_vars]] for name, node in nodes.items()]
+    return xr.DataTree(root.assign_attrs({LAYOUT: order}), children=children)
 
 
 def open_store(path: str | Path) -> xr.DataTree:
@@ -93,7 +108,7 @@ def open_store(path: str | Path) -> xr.DataTree:
     CubeError
         If the path is missing, is no zarr group, or is no cube.
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     if not path.exists():
         raise CubeError(f"{path} does not exist", expected="a folder written by save_cube")
     if not (path / "zarr.json").is_file():
@@ -103,33 +118,40 @@ def open_store(path: str | Path) -> xr.DataTree:
     try:
         with _quiet_zarr():
             tree = xr.open_datatree(path, engine="zarr", chunks={}, consolidated=False)
-    except (OSError, ValueError, KeyError) as error:
+            cube = _ordered(tree)
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise CubeError(
-            f"{path} cannot be read as a cube", found=str(error).splitlines()[0]
+            f"{path} cannot be read as a cube", found=(str(error).splitlines() or [error])[0]
         ) from error
-    return validate(_named(tree), values=0)
+    try:
+        return validate(cube, values=0)
+    except CubeError as error:
+        raise CubeError(
+            f"{path} is not a cube: {error.what}", expected=error.expected, found=error.found
+        ) from error
 
 
-def _named(tree: xr.DataTree) -> xr.DataTree:
-    """Bring names and splits back as plain Python strings, whatever the store made of them."""
+def _ordered(tree: xr.DataTree) -> xr.DataTree:
+    """Bring nodes and variables back into the order they were saved in, names as plain strings."""
+    names = [n for n in tree.children if n != TARGETS] + [n for n in tree.children if n == TARGETS]
+    layout = dict(tree.attrs.get(LAYOUT, []))
+    names = [n for n in layout if n in names] + [n for n in names if n not in layout]
 
-    def plain(ds: xr.Dataset) -> xr.Dataset:
-        texts = [n for n, v in ds.variables.items() if v.dtype.kind in "TU" and v.ndim == 1]
-        for name in texts:
-            ds = (
-                ds.assign_coords({name: ds[name].astype(object)})
-                if name in ds.coords
-                else ds.assign({name: ds[name].astype(object).load()})
-            )
-        loaded = [n for n in ("time", "wavelength", "block") if n in ds.variables]
-        for name in loaded:
-            ds[name].load()
-        return ds
+    def node(name: str) -> xr.Dataset:
+        ds = (tree if name == "/" else tree[name]).to_dataset(inherit=False)
+        first = [v for v in layout.get(name, ()) if v in ds.data_vars]
+        return _plain(ds[first + [v for v in ds.data_vars if v not in first]])
 
-    children = {
-        name: xr.DataTree(plain(node.to_dataset(inherit=False)))
-        for name, node in tree.children.items()
-    }
-    order = [n for n in children if n != TARGETS] + [n for n in children if n == TARGETS]
-    root = plain(tree.to_dataset(inherit=False))
-    return xr.DataTree(root, children={n: children[n] for n in order})
+    root = node("/").load()
+    root.attrs.pop(LAYOUT, None)
+    return xr.DataTree(root, children={name: xr.DataTree(node(name)) for name in names})
+
+
+def _plain(ds: xr.Dataset) -> xr.Dataset:
+    """Load names and dates, and make names plain Python strings whatever the store holds."""
+    small = [n for n, v in ds.variables.items() if v.ndim < 2 or n == "time"]
+    loaded = {n: ds.variables[n].load() for n in small}
+    texts = {n: v.astype(object) for n, v in loaded.items() if v.dtype.kind in "TU"}
+    return ds.assign_coords({n: v for n, v in texts.items() if n in ds.coords}).assign(
+        {n: v for n, v in texts.items() if n in ds.data_vars}
+    )

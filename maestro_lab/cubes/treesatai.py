@@ -7,6 +7,7 @@ one column a species with its share of the area), ``aerial/*.tif`` (0.2 m, uint8
 * Sentinel-1 passes stored twice (two slices of one orbit): one is kept, else a masked date would
   stay visible in its twin.
 * NaN and zeros in Sentinel-1: not valid.
+* Sentinel-1 series of some orbit direction may be empty: the modality is missing for that sample.
 * Snow and cloud masks in percent; some files hold further mask channels, which are ignored.
 * Aerial bands run NIR, green, blue, red.
 * Aerial tiles have 304 pixels for 60 m of 0.2 m pixels: the central 300 are read.
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import dask
 import dask.array as da
@@ -25,6 +27,9 @@ import xarray as xr
 
 from maestro_lab.cubes.contract import assemble, make_modality
 from maestro_lab.errors import CubeError
+
+if TYPE_CHECKING:
+    import h5py
 
 __all__ = ["SPECIES", "open_treesatai"]
 
@@ -48,7 +53,12 @@ SPECIES = [
 S2_BANDS = ["B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B11", "B12"]
 AERIAL_BANDS = ["NIR", "G", "B", "R"]
 _AERIAL_PIXELS, _SENTINEL_PIXELS = 300, 6
-_RADAR = {"s1_asc": "sen-1-asc", "s1_des": "sen-1-des"}
+_PREFIX = {"s2": "sen-2", "s1_asc": "sen-1-asc", "s1_des": "sen-1-des"}
+_SERIES = {
+    "s2": (S2_BANDS, "DN", "sentinel-2"),
+    "s1_asc": (["VV", "VH"], "linear power", "sentinel-1"),
+    "s1_des": (["VV", "VH"], "linear power", "sentinel-1"),
+}
 _SPLITS = ("train", "val", "test")
 
 
@@ -85,17 +95,16 @@ def open_treesatai(
     CubeError
         Names the file that is missing or damaged.
     """
-    root = Path(root)
-    if duplicates not in ("drop", "keep"):
-        raise CubeError("duplicates", expected="'drop' or 'keep'", found=repr(duplicates))
+    root, splits = Path(root).expanduser(), [splits] if isinstance(splits, str) else list(splits)
+    _check_options(splits, mask_threshold, duplicates, limit)
     table = pd.concat([_read_list(root, s, limit) for s in splits], ignore_index=True)
-    series = {"s2": _series(table, root, _s2, mask_threshold)}
-    for name, prefix in _RADAR.items():
-        series[name] = _series(table, root, _radar_reader(prefix, duplicates))
+    if table.empty:
+        raise CubeError(f"{root}: no samples", expected=f"rows in {', '.join(splits)}.csv")
+    files = [root / "sentinel-ts" / name for name in table["sen_name"]]
+    plans = [_read_h5(path, _plan, duplicates) for path in files]
     modalities = {"aerial": _aerial(table, root)}
-    modalities["s2"] = _modality(series["s2"], S2_BANDS, "DN", "sentinel-2")
-    for name in _RADAR:
-        modalities[name] = _modality(series[name], ["VV", "VH"], "linear power", "sentinel-1")
+    for name in _SERIES:
+        modalities[name] = _modality(name, files, [plan[name] for plan in plans], mask_threshold)
     name = table["split"] + "/" + table["aerial_name"].map(lambda n: Path(n).stem)
     return assemble(
         modalities,
@@ -111,9 +120,23 @@ def open_treesatai(
     )
 
 
+def _check_options(
+    splits: list[str], mask_threshold: float, duplicates: str, limit: int | None
+) -> None:
+    several = splits and len(set(splits)) == len(splits) and set(splits) <= set(_SPLITS)
+    positive = limit is None or (isinstance(limit, int) and limit > 0)
+    percent = isinstance(mask_threshold, int | float) and 0 <= mask_threshold <= 100
+    for good, name, expected, found in (
+        (several, "splits", f"some of {', '.join(_SPLITS)}, each once", splits),
+        (percent, "mask_threshold", "percent, 0 to 100", mask_threshold),
+        (duplicates in ("drop", "keep"), "duplicates", "'drop' or 'keep'", duplicates),
+        (positive, "limit", "None, or a whole number above 0", limit),
+    ):
+        if not good:
+            raise CubeError(f"treesatai-ts: {name}", expected=expected, found=repr(found))
+
+
 def _read_list(root: Path, split: str, limit: int | None) -> pd.DataFrame:
-    if split not in _SPLITS:
-        raise CubeError("treesatai-ts: splits", expected=", ".join(_SPLITS), found=split)
     path = root / f"{split}.csv"
     if not path.is_file():
         raise CubeError(
@@ -121,7 +144,10 @@ def _read_list(root: Path, split: str, limit: int | None) -> pd.DataFrame:
             expected="a TreeSatAI-TS folder with train.csv, val.csv, test.csv",
             do="name the folder with the option root",
         )
-    table = pd.read_csv(path, dtype={"aerial_date": str})
+    try:
+        table = pd.read_csv(path, dtype={"aerial_date": str})
+    except ValueError as error:  # pandas' parser errors and wrong encodings are such
+        raise CubeError(f"{path} cannot be read", expected="a csv file", found=error) from error
     missing = [c for c in ("aerial_name", "sen_name", "aerial_date", *SPECIES) if c not in table]
     if missing:
         raise CubeError(
@@ -129,12 +155,18 @@ def _read_list(root: Path, split: str, limit: int | None) -> pd.DataFrame:
             expected=f"aerial_name, sen_name, aerial_date and {len(SPECIES)} species",
             found=", ".join(table.columns),
         )
+    for column in SPECIES if len(table) else ():
+        if table[column].dtype.kind not in "uif" or table[column].isna().any():
+            raise CubeError(f"{path}: column {column!r}", expected="a share of the area each row")
+    # a day 00 stands for a date known to the month
+    dates = table["aerial_date"].fillna("nothing").astype(str)
+    dates = dates.str.replace(r"^(\d{6})00$", r"\g<1>01", regex=True)
     try:
-        table["date"] = pd.to_datetime(table["aerial_date"], format="%Y%m%d")
+        table["date"] = pd.to_datetime(dates, format="%Y%m%d")
     except ValueError as error:
         raise CubeError(f"{path}: aerial_date", expected="YYYYMMDD", found=str(error)) from error
     for column, folder in (("aerial_name", "aerial"), ("sen_name", "sentinel-ts")):
-        for file in table[column].head(limit):
+        for file in table[column].head(limit).fillna("").astype(str):
             if not (root / folder / file).is_file():
                 raise CubeError(f"{root / folder / file} does not exist", expected=f"as in {path}")
     return table.head(limit).assign(split=split)
@@ -143,12 +175,12 @@ def _read_list(root: Path, split: str, limit: int | None) -> pd.DataFrame:
 # -- Sentinel series
 
 
-def _read_h5(path: Path, read: Callable) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _read_h5(path: Path, read: Callable[..., Any], *args: Any) -> Any:
     import h5py
 
     try:
         with h5py.File(path) as file:
-            return read(file)
+            return read(file, *args)
     except OSError as error:
         reason = str(error).splitlines()[0]
         raise CubeError(
@@ -162,94 +194,97 @@ def _read_h5(path: Path, read: Callable) -> tuple[np.ndarray, np.ndarray, np.nda
         ) from error
 
 
-def _product_dates(file: object, name: str) -> np.ndarray:
-    products = file[name].asstr()[:]
-    days = [p.split("_")[-5][:8] for p in products]
-    return pd.to_datetime(days, format="%Y%m%d").to_numpy("datetime64[ns]")
+def _plan(file: h5py.File, duplicates: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Return for each series which rows to read, by date, and their dates."""
+    plan = {}
+    for name, prefix in _PREFIX.items():
+        products, time = _products(file, f"{prefix}-products")
+        _check_shape(file, f"{prefix}-data", len(products), len(_SERIES[name][0]))
+        rows = np.arange(len(products))
+        if name == "s2":
+            _check_shape(file, "sen-2-masks", len(products), 2, more=True)
+        elif duplicates == "drop":
+            rows = _one_per_pass(products, file[f"{prefix}-data"])
+        rows = rows[np.argsort(time[rows], kind="stable")]
+        plan[name] = rows, time[rows]
+    return plan
 
 
-def _check_shape(file: object, name: str, bands: int) -> np.ndarray:
-    values = file[name][:]
-    expected = (bands, _SENTINEL_PIXELS, _SENTINEL_PIXELS)
-    if values.ndim != 4 or values.shape[1:] != expected:
+def _products(file: h5py.File, name: str) -> tuple[list[str], np.ndarray]:
+    try:
+        products = [str(p) for p in file[name].asstr()[:]]
+        days = [p.split("_")[-5][:8] for p in products]
+        return products, pd.to_datetime(days, format="%Y%m%d").to_numpy("datetime64[ns]")
+    except (TypeError, ValueError, IndexError) as error:
         raise CubeError(
-            f"{file.filename}: {name}", expected=f"dates x {expected}", found=values.shape
+            f"{file.filename}: {name}",
+            expected="names of Sentinel products, with the date as fifth field from the end",
+            found=str(error),
+        ) from error
+
+
+def _check_shape(file: h5py.File, name: str, dates: int, bands: int, *, more: bool = False) -> None:
+    """Refuse a data set that is not (dates, bands, 6, 6); ``more`` allows further bands."""
+    found, pixels = file[name].shape, (_SENTINEL_PIXELS, _SENTINEL_PIXELS)
+    there = found[1] if len(found) == 4 else 0
+    if found != (dates, there, *pixels) or there < bands or (there > bands and not more):
+        raise CubeError(
+            f"{file.filename}: {name}",
+            expected=f"{(dates, bands, *pixels)}" + (", or more than 2 masks" if more else ""),
+            found=found,
         )
-    return values
 
 
-def _s2(file: object, threshold: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Read Sentinel-2: values (t, 10, 6, 6), valid (t, 6, 6), time (t,)."""
-    values = _check_shape(file, "sen-2-data", len(S2_BANDS))
-    masks = file["sen-2-masks"][:, :2]  # snow and cloud; further channels exist in some files
-    valid = np.isfinite(values).all(1) & ~(np.nan_to_num(masks, nan=100.0) > threshold).any(1)
-    return _sorted(values, valid, _product_dates(file, "sen-2-products"))
-
-
-def _radar_reader(prefix: str, duplicates: str) -> Callable:
-    def read(file: object) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        values = _check_shape(file, f"{prefix}-data", 2)
-        time = _product_dates(file, f"{prefix}-products")
-        valid = (np.isfinite(values) & (values > 0)).all(1)
-        if duplicates == "drop":
-            keep = _one_per_pass(file[f"{prefix}-products"].asstr()[:], valid)
-            values, valid, time = values[keep], valid[keep], time[keep]
-        return _sorted(values, valid, time)
-
-    return read
-
-
-def _one_per_pass(products: np.ndarray, valid: np.ndarray) -> np.ndarray:
+def _one_per_pass(products: list[str], data: h5py.Dataset) -> np.ndarray:
     """Of rows from one absolute orbit keep the one with most valid pixels, the first on ties."""
-    orbit = pd.Series([p.split("_")[0] + p.split("_")[-3] for p in products])
-    share = pd.Series(valid.mean(axis=(1, 2)))
-    best = share.groupby(orbit, sort=False).idxmax()
-    return np.sort(best.to_numpy())
+    orbits: dict[tuple[str, str], list[int]] = {}
+    for row, product in enumerate(products):
+        parts = product.split("_")
+        orbits.setdefault((parts[0], parts[-3]), []).append(row)
+    if len(orbits) == len(products):
+        return np.arange(len(products))
+    share = _radar_valid(data[:]).mean(axis=(1, 2))
+    return np.array([max(rows, key=lambda row: share[row]) for rows in orbits.values()])
 
 
-def _sorted(
-    values: np.ndarray, valid: np.ndarray, time: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    order = np.argsort(time, kind="stable")
-    return np.nan_to_num(values[order]), valid[order], time[order]
+def _radar_valid(values: np.ndarray) -> np.ndarray:
+    return (np.isfinite(values) & (values > 0)).all(1)
 
 
-def _series(table: pd.DataFrame, root: Path, read: Callable, *args: float) -> list[tuple]:
-    """Plan the reading of one series a sample: its dates now, its pixels when used."""
-    planned = []
-    for name in table["sen_name"]:
-        path = root / "sentinel-ts" / name
+def _pixels(
+    file: h5py.File, name: str, rows: np.ndarray, longest: int, threshold: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Read one series of one sample, padded: values (t, band, 6, 6), valid (t, 6, 6)."""
+    found = file[f"{_PREFIX[name]}-data"][:][rows].astype(np.float32)
+    there = np.isfinite(found)
+    if name == "s2":
+        masks = file["sen-2-masks"][:, :2][rows]  # snow and cloud
+        clear = there.all(1) & (masks <= threshold).all(1)  # a mask of NaN tells nothing
+    else:
+        clear = _radar_valid(found)
+    values = np.zeros((longest, *found.shape[1:]), np.float32)
+    valid = np.zeros((longest, *clear.shape[1:]), bool)
+    values[: len(rows)], valid[: len(rows)] = np.where(there, found, 0), clear
+    return values, valid
 
-        def bound(file: object) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-            return read(file, *args)
 
-        values, _, time = _read_h5(path, bound)
-        planned.append((dask.delayed(_read_h5, pure=True)(path, bound), values.shape, time))
-    return planned
-
-
-def _modality(series: list[tuple], bands: list[str], units: str, sensor: str) -> xr.Dataset:
-    longest = max(shape[0] for _, shape, _ in series)
-    time = np.full((len(series), longest), np.datetime64("NaT"), "datetime64[ns]")
+def _modality(
+    name: str, files: list[Path], plans: list[tuple[np.ndarray, np.ndarray]], threshold: float
+) -> xr.Dataset:
+    bands, units, sensor = _SERIES[name]
+    longest = max(1, *(len(rows) for rows, _ in plans))
+    shape = (longest, len(bands), _SENTINEL_PIXELS, _SENTINEL_PIXELS)
+    time = np.full((len(files), longest), np.datetime64("NaT"), "datetime64[ns]")
     values, valid = [], []
-    for i, (pixels, shape, dates) in enumerate(series):
+    for i, (path, (rows, dates)) in enumerate(zip(files, plans, strict=True)):
         time[i, : len(dates)] = dates
-        full = (longest, *shape[1:])
-        padded = dask.delayed(_pad)(pixels, longest)
-        values.append(da.from_delayed(padded[0], full, np.float32)[None])
-        valid.append(da.from_delayed(padded[1], (longest, *shape[2:]), bool)[None])
+        both = dask.delayed(_read_h5, pure=True)(path, _pixels, name, rows, longest, threshold)
+        values.append(da.from_delayed(both[0], shape, np.float32))
+        valid.append(da.from_delayed(both[1], (longest, *shape[2:]), bool))
     return make_modality(
-        da.concatenate(values), time, valid=da.concatenate(valid), bands=bands, units=units,
-        gsd=10.0, sensor_name=sensor,
+        da.stack(values), time, valid=da.stack(valid), bands=bands, units=units, gsd=10.0,
+        sensor_name=sensor,
     )  # fmt: skip
-
-
-def _pad(pixels: tuple, longest: int) -> tuple[np.ndarray, np.ndarray]:
-    values, valid, _ = pixels
-    more = longest - len(values)
-    return tuple(
-        np.pad(a, [(0, more)] + [(0, 0)] * (a.ndim - 1)) for a in (values.astype(np.float32), valid)
-    )
 
 
 # -- aerial image and species
@@ -265,11 +300,12 @@ def _read_tif(path: Path) -> np.ndarray:
     except RasterioError as error:
         raise CubeError(f"{path} cannot be read", expected="a GeoTIFF", found=str(error)) from error
     bands, *size = image.shape
-    if bands != len(AERIAL_BANDS) or min(size) < _AERIAL_PIXELS:
+    if bands != len(AERIAL_BANDS) or min(size) < _AERIAL_PIXELS or image.dtype != np.uint8:
+        least = f"at least {_AERIAL_PIXELS} x {_AERIAL_PIXELS}"
         raise CubeError(
             f"{path}",
-            expected=f"{len(AERIAL_BANDS)} bands of at least {_AERIAL_PIXELS} x {_AERIAL_PIXELS}",
-            found=image.shape,
+            expected=f"{len(AERIAL_BANDS)} bands of {least} in uint8",
+            found=f"{bands} bands of {size[0]} x {size[1]} in {image.dtype}",
         )
     top, left = ((s - _AERIAL_PIXELS) // 2 for s in size)
     return image[:, top : top + _AERIAL_PIXELS, left : left + _AERIAL_PIXELS]

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
+
+from maestro_lab.errors import ParameterError
 
 if TYPE_CHECKING:
     from ipywidgets import Widget
@@ -14,12 +17,16 @@ __all__ = ["Explorer", "interactive"]
 
 
 def interactive() -> bool:
-    """Tell whether somebody can move a slider: a kernel that no runner drives."""
+    """Tell whether somebody can move a slider: a kernel that no runner drives.
+
+    Runners (papermill, nbconvert) tell the kernel that nobody is there to answer a question.
+    """
     if os.environ.get("MAESTRO_LAB_RUN") or os.environ.get("MAESTRO_LAB_STATIC"):
         return False
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython else None
-    return shell is not None and hasattr(shell, "kernel")
+    kernel = getattr(shell, "kernel", None)
+    return kernel is not None and getattr(kernel, "_allow_stdin", True)
 
 
 class Explorer:
@@ -43,10 +50,38 @@ class Explorer:
         return {name: control.value for name, control in self.controls.items()}
 
     def set(self, **state: Any) -> Explorer:
-        """Move controls from code, and return the explorer."""
-        for name, value in state.items():
-            self.controls[name].value = value
+        """Move controls from code, and return the explorer.
+
+        Raises
+        ------
+        ParameterError
+            For an unknown control, or a value it cannot take; then no control has moved.
+        """
+        before = self.state
+        try:
+            for name, value in state.items():
+                self._move(name, value)
+        except ParameterError:
+            for name, value in before.items():
+                self.controls[name].value = value
+            raise
         return self
+
+    def _move(self, name: str, value: Any) -> None:
+        from traitlets import TraitError
+
+        if name not in self.controls:
+            raise ParameterError(
+                f"no control {name!r}", expected=", ".join(self.controls), found=name
+            )
+        control = self.controls[name]
+        with suppress(TraitError, TypeError, ValueError):
+            control.value = value
+            if value is not None and control.value == value:  # sliders move to their ends instead
+                return
+        options = getattr(control, "options", None)
+        legal = ", ".join(options) if options else f"{control.min} to {control.max}"
+        raise ParameterError(f"control {name!r}", expected=legal, found=repr(value))
 
     def draw(self, **state: Any) -> Figure:
         """Draw the figure for some values of the controls."""

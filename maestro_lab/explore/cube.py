@@ -27,6 +27,11 @@ class CubeExplorer(Explorer):
     modality
         Shown first; default the first one.
 
+    Raises
+    ------
+    ParameterError
+        If the cube has no such modality.
+
     Examples
     --------
     >>> import maestro_lab as ml
@@ -44,12 +49,18 @@ class CubeExplorer(Explorer):
         super().__init__(
             {
                 "sample": BoundedIntText(0, 0, cube.sizes["sample"] - 1, description="sample"),
-                "modality": Dropdown(
-                    options=names, value=modality or names[0], description="modality"
-                ),
+                "modality": Dropdown(options=names, value=names[0], description="modality"),
                 "date": IntSlider(0, 0, longest - 1, description="date", continuous_update=False),
             }
         )
+        self.set(modality=modality or names[0])
+
+    def set(self, **state: Any) -> CubeExplorer:
+        """Move controls from code; a date beyond the longest series means its last."""
+        if isinstance(state.get("date"), int):
+            state["date"] = min(state["date"], self.controls["date"].max)
+        super().set(**state)
+        return self
 
     def draw(self, sample: int, modality: str, date: int) -> Figure:
         """Draw one date of one modality, and the course of its bands over all dates."""

@@ -27,6 +27,11 @@ class ReconstructionExplorer(Explorer):
         Samples, with ``train=False``.
     sample, modality, mask_ratio, seed
         What is shown first; the model's own masking ratio by default.
+
+    Raises
+    ------
+    ParameterError
+        If there is no such sample or modality, or the ratio lies outside its slider.
     """
 
     def __init__(
@@ -43,24 +48,24 @@ class ReconstructionExplorer(Explorer):
 
         self.model, self.data = model, data
         names = list(model.modalities)
-        ratio = model.config.masking.ratio if mask_ratio is None else mask_ratio
+        own = model.config.masking.ratio
         super().__init__(
             {
-                "sample": BoundedIntText(sample, 0, len(data) - 1, description="sample"),
-                "modality": Dropdown(
-                    options=names, value=modality or names[0], description="modality"
-                ),
+                "sample": BoundedIntText(0, 0, len(data) - 1, description="sample"),
+                "modality": Dropdown(options=names, value=names[0], description="modality"),
                 "mask_ratio": FloatSlider(
-                    ratio,
-                    min=0.1,
-                    max=0.9,
+                    own,
+                    min=min(own, 0.1),
+                    max=max(own, 0.9),
                     step=0.05,
                     description="hidden",
                     continuous_update=False,
                 ),
-                "seed": BoundedIntText(seed, 0, 10_000, description="seed"),
+                "seed": BoundedIntText(0, 0, 10_000, description="seed"),
             }
         )
+        ratio = own if mask_ratio is None else mask_ratio
+        self.set(sample=sample, modality=modality or names[0], mask_ratio=ratio, seed=seed)
 
     def draw(self, sample: int, modality: str, mask_ratio: float, seed: int) -> Figure:
         """Hide patches of one sample, and draw what the model makes of the rest."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -58,6 +59,7 @@ def _histograms(axes: Axes, grouping: Grouping) -> None:
 
 def _smooth(density: np.ndarray, bins: int = 5) -> np.ndarray:
     """Average neighbouring bins, for the eye only: all numbers come from the raw counts."""
+    bins = min(bins, len(density))
     return np.convolve(density, np.ones(bins) / bins, mode="same")
 
 
@@ -84,10 +86,12 @@ def band_distances(groupings: Sequence[Grouping]) -> Figure | None:
 def _distances(figure: SubFigure, grouping: Grouping) -> None:
     bands, cut = list(grouping.statistics.bands), _cut(grouping)
     left, right = figure.subplots(1, 2, width_ratios=[1, 1.2])
-    tree = dendrogram(
-        grouping.tree, labels=bands, orientation="left", ax=left, color_threshold=cut,
-        above_threshold_color="#444444", link_color_func=_colours_of_groups(grouping),
-    )  # fmt: skip
+    with warnings.catch_warnings():  # bands that are all identical make a tree without height
+        warnings.filterwarnings("ignore", message="Attempting to set identical low and high xlims")
+        tree = dendrogram(
+            grouping.tree, labels=bands, orientation="left", ax=left, color_threshold=cut,
+            above_threshold_color="#444444", link_color_func=_colours_of_groups(grouping),
+        )  # fmt: skip
     left.axvline(cut, color="#444444", lw=0.8, ls=":")
     left.set(xlabel=f"distance ({grouping.link} linkage)", title="groups: below the dotted line")
     left.spines[["left"]].set_visible(False)

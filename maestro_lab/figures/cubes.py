@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from maestro_lab.cubes.contract import SPLITS, modality_names
+from maestro_lab.errors import ParameterError
 from maestro_lab.figures.style import (
     COLOURS,
     GREY,
@@ -39,7 +40,14 @@ def sample_overview(cube: xr.DataTree, sample: int | str = 0, *, dates: int = 8)
         Number or name of the sample.
     dates
         Dates of each modality to show, evenly spread over those that exist.
+
+    Raises
+    ------
+    ParameterError
+        If there is no such sample, or ``dates`` is not at least 1.
     """
+    if dates < 1:
+        raise ParameterError("dates", expected="at least 1", found=dates)
     number = _number(cube, sample)
     names = modality_names(cube)
     rows = [_row(cube[name].to_dataset().isel(sample=number), dates) for name in names]
@@ -56,7 +64,15 @@ def sample_overview(cube: xr.DataTree, sample: int | str = 0, *, dates: int = 8)
 
 
 def _number(cube: xr.DataTree, sample: int | str) -> int:
-    return int(cube.indexes["sample"].get_loc(sample)) if isinstance(sample, str) else int(sample)
+    names = cube.indexes["sample"]
+    if isinstance(sample, str) and sample in names:
+        return int(names.get_loc(sample))
+    if not isinstance(sample, str) and -len(names) <= sample < len(names):
+        return int(sample)
+    raise ParameterError(
+        f"no sample {sample!r}",
+        expected=f"a number from 0 to {len(names) - 1}, or a name such as {names[0]!r}",
+    )
 
 
 def _row(ds: xr.Dataset, dates: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, str]:
@@ -98,10 +114,13 @@ def _hatch(axes: Axes, bad: np.ndarray) -> None:
             Rectangle((-0.5, -0.5), width, height, fill=False, hatch="////", lw=0, ec="#00000080")
         )
         return
-    for y, x in np.argwhere(bad):
-        axes.add_patch(
-            Rectangle((x - 0.5, y - 0.5), 1, 1, fill=False, hatch="/////", lw=0, ec="#00000080")
-        )
+    for y, line in enumerate(np.pad(bad, ((0, 0), (1, 1))).astype(int)):
+        starts, ends = (np.flatnonzero(np.diff(line) == step) for step in (1, -1))
+        for start, end in zip(starts, ends, strict=True):
+            axes.add_patch(
+                Rectangle((start - 0.5, y - 0.5), end - start, 1, fill=False, hatch="/////", lw=0,
+                          ec="#00000080")
+            )  # fmt: skip
 
 
 def split_map(cube: xr.DataTree) -> Figure | None:

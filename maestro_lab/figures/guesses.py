@@ -62,8 +62,7 @@ def _modality(figure: SubFigure, name: str, r: Reconstruction, sample: int) -> N
     truth, guess = r.values[sample][:, bands], r.guess[sample][:, bands]
     hidden, valid = r.masked[sample][:, bands], r.valid[sample]
     bounds = stretch(truth, valid)
-    error = np.abs(r.prediction - r.target)[sample].mean(1)
-    error = np.where(r.masked[sample].any(1) & valid, error, np.nan)
+    error = _error(r, sample)
     panels = figure.subplots(4, len(truth), squeeze=False)
     for t in range(len(truth)):
         seen = np.where(hidden[t], np.nan, truth[t])
@@ -73,7 +72,8 @@ def _modality(figure: SubFigure, name: str, r: Reconstruction, sample: int) -> N
             picture[np.isnan(image).all(0) | ~valid[t]] = _HIDDEN
             axes.imshow(picture)
         shown = panels[3, t].imshow(error[t], cmap="cividis", vmin=0, vmax=1.5)
-        panels[0, t].set_title(_day(r.dates[sample][t], len(truth)), fontsize=6.5, pad=2)
+        day = _day(r.dates[sample][t], len(truth)) if valid[t].any() else "no data"
+        panels[0, t].set_title(day, fontsize=6.5, pad=2)
     for axes in panels.flat:
         bare(axes)
         axes.set_facecolor(str(_HIDDEN))
@@ -81,6 +81,14 @@ def _modality(figure: SubFigure, name: str, r: Reconstruction, sample: int) -> N
         axes.set_ylabel(label, fontsize=8)
     figure.colorbar(shown, ax=panels[3, :].tolist(), shrink=0.9, aspect=10, label="|error|")
     figure.suptitle(f"{name} ({words})", fontsize=8.5)
+
+
+def _error(r: Reconstruction, sample: int) -> np.ndarray:
+    """Return the mean error of the hidden bands of each pixel (t, y, x); NaN where none counts."""
+    hidden = r.masked[sample]
+    total = (np.abs(r.prediction - r.target)[sample] * hidden).sum(1)
+    count = hidden.sum(1)
+    return np.where((count > 0) & r.valid[sample], total / np.maximum(count, 1), np.nan)
 
 
 def _day(date: np.ndarray, dates: int) -> str:

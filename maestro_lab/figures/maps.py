@@ -93,6 +93,8 @@ def probe_map(
             return None
         table[place, location] = values
         held = np.isfinite(table).all(1)
+        if not held.any():  # a target of whole windows, on more than one location
+            return None
         found = ground_map(cube, samples[held], table[held], grid)
         if found is None:
             return None
@@ -105,7 +107,7 @@ def _draw(maps: dict[str, np.ndarray], label: str) -> Figure:
     error = maps["predicted"] - truth
     rows = np.isfinite(truth).any(1)
     columns = np.isfinite(truth).any(0)
-    window = np.ix_(rows, columns) if rows.any() else np.ix_(slice(None), slice(None))
+    window = np.ix_(rows, columns)
     low, high = np.nanquantile(truth, [0.01, 0.99])
     most = np.nanquantile(np.abs(error), 0.98)
     with styled():
@@ -154,7 +156,9 @@ def embedding_map(
         figure = new_figure(3.4)
         axes = figure.subplots()
         axes.imshow(colour.reshape(*image.shape[:2], 3))
-        axes.contour(np.nan_to_num(held) > 0.5, [0.5], colors=COLOURS[1], linewidths=1)
+        inside = np.nan_to_num(held) > 0.5
+        if inside.any() and not inside.all():
+            axes.contour(inside, [0.5], colors=COLOURS[1], linewidths=1)
         bare(axes)
         share = parts.explained_variance_ratio_.sum()
         title = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import cycle
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -87,7 +88,7 @@ def synthetic_and_real(
     made = _split_synthetic(synthetic, samples)
     series = made + [
         _Series(name, cube, _spread(cube.sizes["sample"], samples), *style)
-        for (name, cube), style in zip(real.items(), REAL_STYLES, strict=False)
+        for (name, cube), style in zip(real.items(), cycle(REAL_STYLES), strict=False)
     ]
     figure = plt.figure(figsize=(7.0, 8.0), layout="constrained")
     rows = figure.subfigures(4, 1, height_ratios=[2.4, 2.6, 0.6, 2.3])

@@ -184,7 +184,7 @@ def _resume(
 
 
 def _await_kernel(run: Run, card: Mapping[str, Any]) -> None:
-    """Wait for the kernel of a killed runner, which sees within a second or two that it is alone."""
+    """Wait for the kernel of a killed runner, which soon sees that it is alone."""
     kernel = {"host": card.get("host"), **card.get("kernel", {})}
     until = time.monotonic() + KERNEL_ENDS
     while "pid" in kernel and cards.is_alive(kernel):

@@ -163,15 +163,13 @@ class Run:
         return f"Run({str(self.shown)!r}, {cards.status_of(self.folder)})"
 
     def _repr_html_(self) -> str:
-        card = self.card
-        rows = {"notebook": card.get("notebook"), "status": cards.status_of(self.folder)}
-        if card.get("seconds") is not None:
-            rows["seconds"] = f"{card['seconds']:.1f}"
-        rows |= card.get("parameters", {}) | self._read("results.json")
+        from maestro_lab.runs.table import with_intervals
+
+        rows = with_intervals(self._read("results.json"), str)
         cells = "".join(
-            f"<tr><th style='text-align:left'>{escape(str(key))}</th>"
-            f"<td style='text-align:left'>{escape(str(value))}</td></tr>"
-            for key, value in rows.items()
+            f"<tr><th style='text-align:left'>{escape(name)}</th>"
+            f"<td style='text-align:left'>{escape(text)}</td></tr>"
+            for name, text in rows.items()
         )
         return f"<b>{escape(str(self.shown))}</b><table>{cells}</table>"
 
@@ -223,7 +221,7 @@ def start_run(notebook: str, namespace: Mapping[str, Any], folder: str | Path = 
         path = Path(chosen).resolve()
         if _prepared(path):
             run = Run(path)
-            # Whose kernel it is: should the runner be killed, no other run may begin before it ends.
+            # If the runner is killed, this kernel must end before a resumed one writes here.
             known = {"device": cards.device(), "kernel": cards.owner()}
             write_json(path / "card.json", {**run.card, **known})
             return run

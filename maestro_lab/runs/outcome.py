@@ -26,6 +26,9 @@ EXIT_STATUS = {
 }
 """Status of an executed run to exit status of the command line."""
 
+_OF_PARAMETERS = ("CatalogError", "ContractError", "ParameterError")
+"""Errors that other parameters would mend, and a resume would only meet again."""
+
 SCREEN = 24
 WIDTH = 200
 
@@ -108,11 +111,11 @@ class ExecutionError(RunError):
         place = f"cell [{outcome.cell}]" if outcome.cell else "before the first cell"
         head = f"{notebook.name}: {outcome.status} at {place}".replace("at before", "before")
         again = ["maestro-lab", "run", str(notebook), "--resume", str(run.shown)]
-        tail = [
-            "",
-            f"executed notebook: {run.shown / 'notebook.html'}",
-            f"to go on:          {shlex.join(again)}",
-        ]
+        tail = ["", f"executed notebook: {run.shown / 'notebook.html'}"]
+        if outcome.ename in _OF_PARAMETERS:
+            tail.append("to go on:          begin a new run; resuming keeps the parameters")
+        else:
+            tail.append(f"to go on:          {shlex.join(again)}")
         super().__init__(one_screen([head, "", *outcome.lines()], tail))
 
 

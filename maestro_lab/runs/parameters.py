@@ -81,6 +81,7 @@ def read_parameters(notebook: Path) -> list[Parameter]:
             f"no notebook {notebook}",
             expected="the path of a .ipynb file",
             found=f"nothing there; the current folder is {Path.cwd()}",
+            do="name a notebook that exists",
         ) from None
     except OSError as error:
         raise RunError(f"{notebook} cannot be read", found=error.strerror) from error
@@ -296,4 +297,5 @@ def _wrong(parameter: Parameter, found: str) -> ParameterError:
         f"parameter {parameter.name}",
         expected=f"{parameter.type}: {examples[parameter.type]}",
         found=found,
+        do=f"give another value: -p {parameter.name} VALUE",
     )

@@ -13,6 +13,7 @@ from maestro_lab.errors import RunError
 from maestro_lab.runs.collect import Record, records
 from maestro_lab.runs.files import write_text
 from maestro_lab.runs.page import document, embed, notebook_html, read_notebook
+from maestro_lab.runs.table import with_intervals
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
@@ -123,7 +124,7 @@ def _frame(record: Record, number: int) -> dict[str, Any]:
         "status": record.status,
         "error": _error(card),
         "verdict": verdict,
-        "results": {_words(key): _shown(value) for key, value in results.items()},
+        "results": {_words(k): text for k, text in with_intervals(results, _shown).items()},
         "parameters": {key: _exact(value) for key, value in record.parameters.items()},
         "facts": _facts(card),
         "started": _day(_time(card.get("started")), clock=True),

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import shutil
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from maestro_lab.runs.collect import Record
 
-__all__ = ["readable"]
+__all__ = ["readable", "with_intervals"]
 
 _LONG = 40  # results longer than this are sentences, and go below the table
 
@@ -39,12 +39,14 @@ def readable(found: Sequence[Record], width: int | None = None) -> str:
 
 
 def _block(notebook: str, runs: list[Record], width: int) -> Iterator[str]:
-    columns = [_cells(run) for run in runs]
+    given = [{n: _text(v) for n, v in run.parameters.items()} for run in runs]
+    names = dict.fromkeys(name for column in given for name in column)
+    differing = [name for name in names if len({column.get(name) for column in given}) > 1]
+    columns = []
+    for run, column in zip(runs, given, strict=True):
+        chosen = {f"{name} =": column.get(name, "") for name in differing}
+        columns.append({"status": run.status, **_seconds(run), **chosen, **_results(run)})
     rows = list(dict.fromkeys(name for column in columns for name in column))
-    told = {name for run in runs for name in run.results}
-    given = {name for run in runs for name in run.parameters} - told
-    same = {name for name in given if len({c.get(name) for c in columns}) == 1}
-    rows = [name for name in rows if name not in same]
     first = max((len(name) for name in [notebook, *rows]), default=0)
     for few in _fitting(runs, columns, width - first):
         head = [runs[k].name for k in few]
@@ -82,23 +84,39 @@ def _fitting(
     yield few
 
 
-def _cells(run: Record) -> dict[str, str]:
-    """Return name to text: status, seconds, parameters, and results with their intervals."""
+def _seconds(run: Record) -> dict[str, str]:
     seconds = run.card.get("seconds")
-    cells = {"status": run.status}
-    if seconds is not None:
-        cells["seconds"] = f"{seconds:.0f}"
-    cells |= {name: _text(value) for name, value in run.parameters.items()}
-    for name, value in run.results.items():
-        if name.endswith(" interval") or (isinstance(value, str) and len(value) > _LONG):
-            continue
-        inner = value.items() if isinstance(value, Mapping) else [("", value)]
-        for key, plain in inner:
-            cells[f"{name} {key}".strip()] = _text(plain)
-        interval = run.results.get(f"{name} interval")
+    return {} if seconds is None else {"seconds": f"{seconds:.0f}"}
+
+
+def with_intervals(
+    results: Mapping[str, Any], text: Callable[[Any], str], gap: str = " "
+) -> dict[str, str]:
+    """Write results as text, the interval of ``name``, ``name interval``, behind its value.
+
+    Examples
+    --------
+    >>> with_intervals({"r2": 0.5, "r2 interval": [0.4, 0.6], "n": 3}, str)
+    {'r2': '0.5 [0.4, 0.6]', 'n': '3'}
+    """
+    shown = {}
+    for name, value in results.items():
+        interval = results.get(f"{name} interval")
         if isinstance(interval, list):
-            cells[name] += f"  [{', '.join(_text(v) for v in interval)}]"
-    return cells
+            shown[name] = f"{text(value)}{gap}[{', '.join(text(v) for v in interval)}]"
+        elif name.removesuffix(" interval") not in results or not name.endswith(" interval"):
+            shown[name] = text(value)
+    return shown
+
+
+def _results(run: Record) -> dict[str, str]:
+    flat = {}
+    for name, value in run.results.items():
+        if isinstance(value, Mapping):
+            flat |= {f"{name} {key}": inner for key, inner in value.items()}
+        elif not isinstance(value, str) or len(value) <= _LONG:
+            flat[name] = value
+    return with_intervals(flat, _text, "  ")
 
 
 def _text(value: Any) -> str:

@@ -39,11 +39,15 @@ def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
     finally:
         with contextlib.suppress(OSError):  # gone after success; also when interrupted
             unfinished.unlink(missing_ok=True)
+            path.parent.rmdir()  # only if nothing was ever written there
 
 
 def _first_line(error: BaseException) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
+    cause: BaseException | None = error
+    while cause is not None:  # torch tells of positions in the file where the disk was full
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror
+        cause = cause.__context__
     return next(iter(str(error).splitlines()), "") or type(error).__name__
 
 
@@ -115,6 +119,7 @@ class MetricsFile:
             unfinished = path.with_suffix(".unfinished")
             text = "".join(json.dumps(row) + "\n" for row in self.rows)
             try:
+                path.parent.mkdir(parents=True, exist_ok=True)
                 unfinished.write_text(text, encoding="utf-8")
                 unfinished.replace(path)
             except OSError as error:

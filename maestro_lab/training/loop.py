@@ -377,6 +377,6 @@ class _Loop:
             f"{'a' if what == 'weight' else 'the'} {what} is not a number at step {self.step}",
             expected=f"a finite {what}",
             found=value,
-            do="lower base_lr, or look at the data with describe(cube); "
+            do="begin anew with a lower base_lr, or look at the data with describe(cube); "
             + ("the last good checkpoint is kept" if kept else "no checkpoint was written"),
         )

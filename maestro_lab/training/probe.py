@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from maestro_lab.errors import ParameterError
-from maestro_lab.training.scores import SCORES, bootstrap, bootstrap_difference
+from maestro_lab.training.scores import SCORES, bootstrap, bootstrap_difference, macro_f1
 
 __all__ = ["ProbeResult", "Units", "probe", "units"]
 
@@ -229,14 +229,13 @@ def _listed(given: np.ndarray | Sequence[np.ndarray]) -> list[np.ndarray]:
 
 def _fit(method: str, rows: np.ndarray, target: Units) -> tuple[np.ndarray, str]:
     """Fit one probe; return predictions of the test units and what was chosen."""
-    from sklearn.metrics import f1_score, make_scorer
+    from sklearn.metrics import make_scorer
     from sklearn.model_selection import GridSearchCV, GroupKFold
 
     train, test = target.split == "train", target.split == "test"
     model, grid = _model(method, target, int(train.sum()))
-    # A fold may lack a class, which f1_score takes in silence and balanced accuracy does not.
-    macro_f1 = make_scorer(f1_score, average="macro", zero_division=0)
-    scoring = "neg_mean_squared_error" if target.task == "regression" else macro_f1
+    regression = target.task == "regression"
+    scoring = "neg_mean_squared_error" if regression else make_scorer(macro_f1)
     folds = min(5, len(np.unique(target.block[train])))
     search = GridSearchCV(model, grid, scoring=scoring, cv=GroupKFold(folds) if folds > 1 else 2)
     groups = target.block[train] if folds > 1 else None
@@ -256,7 +255,7 @@ def _model(method: str, target: Units, train: int) -> tuple[object, dict[str, li
     prepare = (SimpleImputer(keep_empty_features=True), StandardScaler())
     if method == "linear":
         model = Ridge() if regression else RidgeClassifier(class_weight="balanced")
-        penalties = [float(a) for a in np.logspace(-4, 6, 11)]
+        penalties = [float(a) for a in np.logspace(-2, 5, 8)]
         return make_pipeline(*prepare, model), {f"{type(model).__name__.lower()}__alpha": penalties}
     if method == "logistic" and not regression:
         model = LogisticRegression(max_iter=2000, class_weight="balanced")

@@ -13,6 +13,7 @@ from sklearn.model_selection import GroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from maestro_lab.bands import group_bands
 from maestro_lab.cubes.contract import modality_names, validate
 from maestro_lab.cubes.landscape import open_landscape
 from maestro_lab.cubes.landscape.ground import CLASSES, look, pixel_grid
@@ -216,6 +217,17 @@ def test_planted_groups_are_found(seed):
     cube = open_landscape(samples=60, seed=seed, modalities=["s2", "aerial"])
     assert all(recovered(clear_pixels(cube["s2"]), S2_TRUTH).values())
     assert all(recovered(clear_pixels(cube["aerial"], 3), AERIAL_TRUTH).values())
+
+
+def test_the_package_itself_finds_the_planted_groups(cube):
+    found = group_bands(cube, modalities=["s2", "aerial"])
+    groups = {name: [list(bands) for bands in f.groups.values()] for name, f in found.items()}
+    assert groups["s2"] == [
+        ["B02", "B03", "B04", "B05"],
+        ["B06", "B07", "B08", "B8A"],
+        ["B11", "B12"],
+    ]
+    assert groups["aerial"] == [["NIR"], ["R", "G", "B"]]
 
 
 def test_without_planted_groups_there_are_none():

@@ -183,7 +183,7 @@ def test_paths_and_repr(run, here):
     assert run.checkpoints == here / "run" / "checkpoints"
     assert repr(run) == "Run('run', interactive)"
     run.results(text="<b>")
-    assert "&lt;b&gt;" in run._repr_html_() and "interactive" in run._repr_html_()
+    assert "&lt;b&gt;" in run._repr_html_() and "<b>run</b>" in run._repr_html_()
 
 
 def test_open_run(run, here):

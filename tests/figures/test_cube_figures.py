@@ -1,0 +1,204 @@
+"""Figures of cubes and of their bands show what they claim."""
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_hex
+
+from maestro_lab.bands import band_statistics, group_bands, propose_groups
+from maestro_lab.errors import CubeError, ParameterError
+from maestro_lab.figures import (
+    band_distances,
+    band_histograms,
+    sample_overview,
+    split_map,
+    synthetic_and_real,
+)
+from maestro_lab.figures.style import as_rgb, composite, stretch
+from tests.batches.cubes import changed, only, pixel_cube, small_cube, without
+
+
+def titles(figure):
+    return [axes.get_title() for axes in figure.axes]
+
+
+def words(axes):
+    return [text.get_text() for text in axes.texts]
+
+
+def test_overview_has_a_row_for_each_modality(cube):
+    figure = sample_overview(cube, 1, dates=6)
+    panels = np.array(figure.axes).reshape(3, 6)
+    assert [row[0].get_ylabel().split("\n")[0] for row in panels] == ["s2", "s1", "dem"]
+    assert [sum(bool(axes.images) for axes in row) for row in panels] == [5, 5, 1]
+    assert panels[0, 0].get_title() == "10 Jan 2020"
+    assert figure.get_suptitle() == "sample place1"
+
+
+def test_overview_spreads_few_dates_evenly(cube):
+    shown = [t for t in titles(sample_overview(only(cube, "s2"), 0, dates=3)) if t]
+    assert shown == ["10 Jan 2020", "09 May 2020", "06 Sep 2020"]
+
+
+def test_overview_says_that_a_modality_is_missing(cube):
+    panels = np.array(sample_overview(cube, 2).axes).reshape(3, 8)
+    assert words(panels[1, 0]) == ["missing"]
+    assert not any(axes.images for axes in panels[1])
+
+
+def test_overview_hatches_what_is_not_valid():
+    def hole(ds):
+        valid = np.ones(ds["valid"].shape, bool)
+        valid[0, 0, 2, 1:4] = valid[0, 0, 4, 5] = False
+        valid[0, 1] = False
+        return ds.assign(valid=(ds["valid"].dims, valid))
+
+    cube = changed(only(small_cube(), "dem", "s2"), "s2", hole)
+    figure = sample_overview(only(cube, "s2"), 0, dates=7)
+    boxes = [(*patch.get_xy(), patch.get_width(), patch.get_height())
+             for patch in figure.axes[0].patches]  # fmt: skip
+    assert sorted(boxes) == [(0.5, 1.5, 3, 1), (4.5, 3.5, 1, 1)]
+    assert all(patch.get_hatch() for patch in figure.axes[0].patches)
+    (all_over,) = figure.axes[1].patches
+    assert (all_over.get_width(), all_over.get_height()) == (6, 6)
+    assert not figure.axes[2].patches
+
+
+def test_samples_go_by_number_or_name(cube):
+    for sample, name in (("place3", "place3"), (np.int64(-1), "place7")):
+        assert sample_overview(cube, sample, dates=1).get_suptitle() == f"sample {name}"
+    for wrong in ("place9", 8, -9):
+        with pytest.raises(ParameterError, match=r"no sample.*\n.*0 to 7, or .* 'place0'"):
+            sample_overview(cube, wrong)
+    with pytest.raises(ParameterError, match="dates"):
+        sample_overview(cube, 0, dates=0)
+
+
+@pytest.mark.parametrize("name", ["s2", "s1", "dem"])
+def test_one_modality_without_targets_is_enough(cube, name):
+    alone = only(cube, name)
+    assert sample_overview(alone, 0).axes[0].images
+    assert len(band_histograms(list(group_bands(alone).values())).axes) == 1
+
+
+def test_split_map_counts_samples(cube):
+    (axes,) = split_map(cube).axes
+    assert len(axes.patches) == 8
+    shown = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert shown == [
+        "train (4 samples)", "val (1 samples)", "test (2 samples)", "buffer (1 samples)"
+    ]  # fmt: skip
+    colours = {to_hex(patch.get_facecolor()) for patch in axes.patches}
+    assert len(colours) == 4
+
+
+def test_split_map_without_a_window_attribute_takes_the_ground_of_the_pixels(cube):
+    bare = cube.copy()
+    del bare.attrs["window"]
+    assert split_map(bare).axes[0].patches[0].get_width() == 60
+
+
+def test_no_positions_no_split_map(cube):
+    assert split_map(without(cube, "easting")) is None
+
+
+def test_histograms_are_coloured_by_group(groupings):
+    figure = band_histograms(groupings)
+    assert len(figure.axes) == 3
+    axes, grouping = figure.axes[0], groupings[0]
+    stats = grouping.statistics
+    assert axes.get_title() == f"s2: clear pixels only ({stats.n:,} pixels)"
+    assert axes.get_xlabel() == "DN"
+    shown = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert shown == ["B02", "B03", "B04", "B08"]
+    labels = grouping.groups.labels(stats.bands)
+    looks = {(line.get_color(), line.get_linestyle()) for line in axes.lines}
+    assert len(looks) == 4, "bands of a group differ in their line"
+    for k, line in zip(labels, axes.lines, strict=True):
+        same = [other.get_color() for j, other in zip(labels, axes.lines, strict=True) if j == k]
+        assert set(same) == {line.get_color()}
+    inside = axes.lines[0].get_ydata().sum() * np.diff(stats.edges)[0]
+    assert inside == pytest.approx(1, abs=0.05), "a density"
+
+
+def test_histograms_of_few_bins_and_of_a_constant():
+    cube = pixel_cube({"a": [1.0] * 16, "b": np.arange(16.0)})
+    for bins in (1, 3, 256):
+        grouping = propose_groups(band_statistics(cube, "m", bins=bins))
+        assert len(band_histograms([grouping]).axes[0].lines) == 2
+
+
+def test_distances_stand_in_the_order_of_the_tree(groupings):
+    figure = band_distances(groupings)
+    assert len(figure.subfigs) == 2, "elevation has one band"
+    panels = [axes for axes in figure.axes if axes.images]
+    for axes, grouping in zip(panels, groupings, strict=False):
+        shown = [label.get_text() for label in axes.get_xticklabels()]
+        bands = list(grouping.statistics.bands)
+        assert sorted(shown) == sorted(bands)
+        order = [bands.index(b) for b in shown]
+        np.testing.assert_array_equal(axes.images[0].get_array(), grouping.matrix[order][:, order])
+    above = [sub.get_suptitle() for sub in figure.subfigs]
+    assert above[0] == "s2: 1 - |correlation|, clear pixels only"
+
+
+@pytest.mark.parametrize("groups", [1, 2, 3, 4])
+def test_the_dotted_line_cuts_the_tree_into_the_groups(cube, groups):
+    grouping = propose_groups(band_statistics(cube, "s2"), groups=groups)
+    cut = band_distances([grouping]).axes[0].lines[-1].get_xdata()[0]
+    assert (grouping.tree[:, 2] > cut).sum() == groups - 1
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_distances_of_identical_bands(groups):
+    ramp = np.arange(16.0)
+    grouping = propose_groups(
+        band_statistics(pixel_cube({"a": ramp, "b": ramp}), "m"), groups=groups
+    )
+    assert band_distances([grouping]).axes
+
+
+def test_single_bands_have_no_distances(cube):
+    assert band_distances(list(group_bands(cube, modalities=["dem"]).values())) is None
+
+
+def test_composites_prefer_infrared_then_colour():
+    assert composite(["B02", "B03", "B04", "B08"])[1] == "B08 B04 B03"
+    assert composite(["B03", "B04", "B8A", "B11"])[1] == "B8A B04 B03"
+    assert composite(["B02", "B03", "B04"]) == ([2, 1, 0], "B04 B03 B02")
+    assert composite(["x", "y", "z"]) == ([2, 1, 0], "z y x")
+    assert composite(["VH"]) == ([0], "VH")
+
+
+def test_stretch_ignores_what_is_not_valid():
+    image = np.concatenate([np.linspace(0, 1, 98), [np.nan, 1e6]]).reshape(1, 10, 10)
+    valid = image[0] != 1e6
+    low, high = stretch(image, valid)
+    assert 0 < low[0] < 0.05 and 0.95 < high[0] < 1
+    picture = as_rgb(image, (low, high))
+    assert picture.shape == (10, 10, 3)
+    assert picture.min() == 0 and picture.max() == 1 and np.isfinite(picture).all()
+    nothing = stretch(image, np.zeros((10, 10), bool))
+    assert (nothing[1] > nothing[0]).all()
+
+
+def test_realism_needs_optics(cube):
+    with pytest.raises(CubeError, match=r"cannot be compared\n.*sentinel-2.*\n.*s1, dem"):
+        synthetic_and_real(only(cube, "s1", "dem"), {})
+
+
+def test_realism_shows_every_real_cube(cube):
+    real = {f"real {k}": only(cube, "s2", "s1") for k in range(5)}
+    figure = synthetic_and_real(cube, real)
+    (legend,) = (sub.legends[0] for sub in figure.subfigs if sub.legends)
+    shown = [text.get_text() for text in legend.get_texts()]
+    assert shown[-5:] == list(real)
+    assert titles(figure)[:4] == ["winter", "spring", "summer", "autumn"]
+    assert "no aerial modality" in titles(figure)
+
+
+def test_realism_takes_real_cubes_of_any_kind(cube):
+    figure = synthetic_and_real(cube, {"optics": only(cube, "s2"), "radar": only(cube, "s1")})
+    ndvi = next(axes for axes in figure.axes if "NDVI" in axes.get_title())
+    radar = next(axes for axes in figure.axes if "Sentinel-1" in axes.get_title())
+    assert [line.get_marker() for line in ndvi.lines] == ["None", "o"], "one made, one real"
+    assert len(radar.lines) == 4, "VV and VH of two cubes"
