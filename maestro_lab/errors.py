@@ -9,6 +9,7 @@ __all__ = [
     "LabError",
     "ParameterError",
     "RunError",
+    "SampleError",
     "TrainingError",
     "WeightsError",
 ]
@@ -63,6 +64,10 @@ class ContractError(LabError):
 
 class ParameterError(LabError):
     """A parameter has an unknown name, a wrong type or an impossible value."""
+
+
+class SampleError(ParameterError, IndexError):
+    """There is no sample of this number; an ``IndexError`` too, which ends a ``for`` loop."""
 
 
 class RunError(LabError):

@@ -44,13 +44,13 @@ def pretrain_verdict(metrics: Sequence[Mapping[str, Any]]) -> str:
 
     Examples
     --------
-    >>> rows = [{"step": 5, "loss": 1.0, "val_loss": 1.0}, {"step": 9, "loss": 0.5, "val_loss": 0.9}]
+    >>> rows = [{"step": 5, "val_loss": 1.0}, {"step": 9, "loss": 0.5, "val_loss": 0.9}]
     >>> pretrain_verdict(rows)
     'In 9 steps the held-out loss fell from 1.000 to 0.900; the training loss ends at 0.500.'
     """
     last = metrics[-1]
     if "val_loss" not in last:
-        return f"In {last['step']} steps the training loss went to {last['loss']:.3f}; none held out."
+        return f"In {last['step']} steps the training loss went to {last['loss']:.3f}."
     first = next(row["val_loss"] for row in metrics if "val_loss" in row)
     went = "fell" if last["val_loss"] < first else "rose"
     return (

@@ -18,7 +18,7 @@ from maestro_lab.batches.contracts import check_contract
 from maestro_lab.contract import Contract, Modality
 from maestro_lab.cubes.contract import SPLITS, TARGETS
 from maestro_lab.cubes.dates import choose_clear, choose_median, year_day_hour
-from maestro_lab.errors import ParameterError
+from maestro_lab.errors import ParameterError, SampleError
 
 __all__ = ["CubeDataset", "normalise"]
 
@@ -137,7 +137,12 @@ class CubeDataset(Dataset):
         return len(self.index)
 
     def __getitem__(self, key: int | tuple[int, int]) -> Batch:
-        return self.__getitems__([key if isinstance(key, tuple) else (0, key)])
+        epoch, row = key if isinstance(key, tuple) else (0, key)
+        if not -len(self) <= row < len(self):
+            raise SampleError(
+                f"no sample {row} in {self.split}", expected=f"0 to {len(self) - 1}", found=row
+            )
+        return self.__getitems__([(epoch, row % len(self))])
 
     def __getitems__(self, keys: Sequence[tuple[int, int]]) -> Batch:
         """Gather a batch: ``keys`` are pairs (epoch, position in this data set)."""

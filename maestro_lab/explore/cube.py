@@ -78,7 +78,7 @@ class CubeExplorer(Explorer):
                 right.axis("off")
                 return finish(figure)
             chosen = int(there[min(date, len(there) - 1)])
-            _image(left, ds.isel(time=chosen))
+            _image(left, ds.isel(time=there), int(np.flatnonzero(there == chosen)[0]))
             _course(right, ds.isel(time=there), days[chosen])
             name = self.cube["sample"].values[sample]
             figure.suptitle(
@@ -87,15 +87,20 @@ class CubeExplorer(Explorer):
         return finish(figure)
 
 
-def _image(axes: Any, ds: xr.Dataset) -> None:
-    from maestro_lab.figures.style import as_rgb, bare, composite, stretch
+def _image(axes: Any, ds: xr.Dataset, date: int) -> None:
+    """Draw one date, as bright as it is among the others; hatched where it is not valid."""
+    from maestro_lab.figures.style import as_rgb, bare, composite, hatch, stretch
 
     bands, words = composite([str(b) for b in ds["band"].values])
-    image, valid = ds["values"].values[bands].astype(float), ds["valid"].values
-    axes.imshow(as_rgb(image, stretch(image, valid if valid.any() else None)))
+    images, valid = ds["values"].values[:, bands].astype(float), ds["valid"].values
+    if ds.attrs["units"] == "linear power":
+        images, words = 10 * np.log10(np.maximum(images, 1e-6)), f"{words} (dB)"
+    axes.imshow(as_rgb(images[date], stretch(images, valid if valid.any() else None)))
+    hatch(axes, ~valid[date])
     bare(axes)
-    share = f"{valid.mean():.0%} valid".replace("%", " %")
-    axes.set_title(f"{pd.Timestamp(ds['time'].values):%d %b %Y}, {share}\n{words}", fontsize=8)
+    share = f"{valid[date].mean():.0%} valid".replace("%", " %")
+    day = pd.Timestamp(ds["time"].values[date])
+    axes.set_title(f"{day:%d %b %Y}, {share}\n{words}", fontsize=8)
 
 
 def _course(axes: Any, ds: xr.Dataset, day: np.datetime64) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import xarray as xr
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
@@ -19,6 +18,7 @@ from maestro_lab.figures.style import (
     bare,
     composite,
     finish,
+    hatch,
     new_figure,
     stretch,
     styled,
@@ -101,26 +101,9 @@ def _draw_row(
     bounds = stretch(images, valid)
     for axes, image, clear, day in zip(line, images, valid, days, strict=False):
         axes.imshow(as_rgb(image, bounds))
-        _hatch(axes, ~clear)
+        hatch(axes, ~clear)
         colour = "black" if clear.mean() >= 0.5 else GREY
         axes.set_title(pd.Timestamp(day).strftime("%d %b %Y"), fontsize=6.5, color=colour, pad=2)
-
-
-def _hatch(axes: Axes, bad: np.ndarray) -> None:
-    """Hatch pixels that are not valid; the whole image at once where all are."""
-    if bad.all():
-        height, width = bad.shape
-        axes.add_patch(
-            Rectangle((-0.5, -0.5), width, height, fill=False, hatch="////", lw=0, ec="#00000080")
-        )
-        return
-    for y, line in enumerate(np.pad(bad, ((0, 0), (1, 1))).astype(int)):
-        starts, ends = (np.flatnonzero(np.diff(line) == step) for step in (1, -1))
-        for start, end in zip(starts, ends, strict=True):
-            axes.add_patch(
-                Rectangle((start - 0.5, y - 0.5), end - start, 1, fill=False, hatch="/////", lw=0,
-                          ec="#00000080")
-            )  # fmt: skip
 
 
 def split_map(cube: xr.DataTree) -> Figure | None:
@@ -133,11 +116,12 @@ def split_map(cube: xr.DataTree) -> Figure | None:
     with styled():
         figure = new_figure(3.2)
         axes = figure.subplots()
-        for px, py, name in sorted({*zip(x, y, split, strict=True)}):
-            axes.add_patch(
-                Rectangle((px - x.min(), py - y.min()), side, side, fc=SPLIT_COLOURS[name],
-                          ec="white", lw=0.4)
-            )  # fmt: skip
+        least = max(np.ptp(x), np.ptp(y)) / 90
+        edge = {"ec": "white", "lw": 0.4} if side > least else {"lw": 0}
+        for px, py, name in sorted({*zip(x - x.min(), y - y.min(), split, strict=True)}):
+            shown = max(side, least)
+            corner = (px - (shown - side) / 2, py - (shown - side) / 2)
+            axes.add_patch(Rectangle(corner, shown, shown, fc=SPLIT_COLOURS[name], **edge))
         axes.set(aspect="equal", xlabel="metres east", ylabel="metres north")
         axes.set_xlim(-side / 2, np.ptp(x) + 1.5 * side)
         axes.set_ylim(-side / 2, np.ptp(y) + 1.5 * side)

@@ -9,8 +9,19 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
-__all__ = ["COLOURS", "GREY", "WIDTH", "composite", "finish", "new_figure", "stretch", "styled"]
+__all__ = [
+    "COLOURS",
+    "GREY",
+    "WIDTH",
+    "composite",
+    "finish",
+    "hatch",
+    "new_figure",
+    "stretch",
+    "styled",
+]
 
 WIDTH = 7.0
 """Width of a page in inches."""
@@ -126,3 +137,20 @@ def bare(axes: Axes) -> None:
     axes.set_yticks([])
     for spine in axes.spines.values():
         spine.set_visible(False)
+
+
+def hatch(axes: Axes, bad: np.ndarray) -> None:
+    """Hatch pixels that are not valid; the whole image at once where all are."""
+    if bad.all():
+        height, width = bad.shape
+        axes.add_patch(
+            Rectangle((-0.5, -0.5), width, height, fill=False, hatch="////", lw=0, ec="#00000080")
+        )
+        return
+    for y, line in enumerate(np.pad(bad, ((0, 0), (1, 1))).astype(int)):
+        starts, ends = (np.flatnonzero(np.diff(line) == step) for step in (1, -1))
+        for start, end in zip(starts, ends, strict=True):
+            axes.add_patch(
+                Rectangle((start - 0.5, y - 0.5), end - start, 1, fill=False, hatch="/////", lw=0,
+                          ec="#00000080")
+            )  # fmt: skip
