@@ -244,6 +244,8 @@ def open_cube(
     cube = _call(str(name), reader, entry.options, overrides)
     _compare(str(name), entry, cube)
     cube.attrs["catalogue_entry"] = str(name)  # a saved cube may name the one it was made from
+    if catalogue is not None:
+        cube.attrs["catalogue"] = str(Path(catalogue).resolve())
     return cube
 
 

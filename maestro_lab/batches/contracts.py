@@ -145,7 +145,7 @@ def _entry(cube: xr.DataTree) -> Entry | None:
 
     name = cube.attrs.get("catalogue_entry")
     try:
-        return catalog().get(name) if name else None
+        return catalog(cube.attrs.get("catalogue")).get(name) if name else None
     except CatalogError:
         return None
 
@@ -161,7 +161,8 @@ def _defaults(ds: xr.DataTree) -> dict[str, Any]:
         "m": 1000.0,
     }[units]
     side = pixels / 15 if gsd < 1 else 20 / gsd
-    legal = [p for p in range(1, pixels + 1) if pixels % p == 0]
+    least = 2 if ds.sizes["band"] == 1 and pixels > 1 else 1  # one number has no deviation
+    legal = [p for p in range(least, pixels + 1) if pixels % p == 0]
     per_sample = (~np.isnat(ds["time"].values)).sum(1)
     return {
         "divide": divide,

@@ -146,11 +146,21 @@ cubes:
 """
 
 
-def test_the_catalogue_has_the_word_even_where_it_repeats_a_default(tmp_path, monkeypatch):
+@pytest.mark.parametrize("how", ["environment", "argument"])
+def test_the_catalogue_has_the_word_even_where_it_repeats_a_default(tmp_path, monkeypatch, how):
     path = tmp_path / "catalogue.yaml"
     path.write_text(CATALOGUE)
-    monkeypatch.setenv("MAESTRO_LAB_CATALOG", str(path))
-    made = contract_for(open_cube("landscape", samples=2, modalities=["s1_asc"]))
+    given = {"catalogue": path} if how == "argument" else {}
+    if how == "environment":
+        monkeypatch.setenv("MAESTRO_LAB_CATALOG", str(path))
+    made = contract_for(open_cube("landscape", samples=2, modalities=["s1_asc"], **given))
     m = made.modalities["s1_asc"]
     assert (m.patch, m.dates, m.divide, m.log) == (3, 1, 1.0, False)
     assert (m.norm_groups, made.position_cells) == ((("VV",), ("VH",)), 12)
+
+
+def test_a_coarse_band_on_its_own_gets_patches_of_several_pixels():
+    """One number alone has no deviation to be normalised with."""
+    heights = only(small_cube(), "dem")
+    coarse = changed(heights, "dem", lambda ds: ds.assign_attrs(gsd=90.0))
+    assert contract_for(coarse).modalities["dem"].patch == 2

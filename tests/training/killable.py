@@ -16,6 +16,8 @@ from maestro_lab.training import checkpoint
 from maestro_lab.training.pretrain import pretrain
 from tests.training.conftest import make_cube, make_data, make_model, settings
 
+SAMPLES, EPOCHS = 8, 6  # three batches an epoch; below six epochs nothing is averaged
+
 
 def die():
     os.kill(os.getpid(), signal.SIGKILL)
@@ -52,7 +54,7 @@ torch_save = torch.save
 def train(folder: Path, options: dict, deadly: tuple[str, int]) -> None:
     """Train, and be killed before the nth batch, or within the nth write."""
     torch.set_num_threads(1)
-    cube = make_cube()
+    cube = make_cube(SAMPLES)
     model, data = make_model(cube), make_data(cube)
     where, when = deadly
     if where == "batch":
@@ -61,9 +63,11 @@ def train(folder: Path, options: dict, deadly: tuple[str, int]) -> None:
         checkpoint.torch.save = nth(torch_save, when, save_half)
     elif where == "metrics":
         checkpoint.MetricsFile.write = nth(checkpoint.MetricsFile.write, when, write_half)
-    config = settings(epochs=3, **options)
-    pretrain(model, data, config, val=make_data(cube, "val", train=False), folder=folder)
-    torch_save(model.state_dict(), folder / "weights.pt")
+    config = settings(epochs=EPOCHS, **options)
+    val = make_data(cube, "val", train=False)
+    fitted = pretrain(model, data, config, val=val, folder=folder)
+    averaged = {f"averaged {name}": t for name, t in fitted.ema.items()}
+    torch_save(model.state_dict() | averaged, folder / "weights.pt")
 
 
 def serve() -> None:

@@ -10,12 +10,13 @@ import torch
 
 from maestro_lab.training.pretrain import pretrain
 from tests.conftest import REPOSITORY
-from tests.training.conftest import make_data, make_model, settings
+from tests.training.conftest import make_cube, make_data, make_model, settings
+from tests.training.killable import EPOCHS, SAMPLES
 
 CHECKPOINTS = {
     "each epoch": {},
     "often": {"checkpoint_every": 2},
-    "accumulating": {"accumulate": 3},
+    "accumulating": {"accumulate": 2},
 }
 
 
@@ -53,8 +54,8 @@ def reference(run, tmp_path_factory):
 @pytest.mark.parametrize(
     ("name", "kills"),
     [
-        ("each epoch", [("batch", 3)]),  # before there is a checkpoint
-        ("each epoch", [("batch", 9), ("batch", 4)]),  # between checkpoints, and once more
+        ("each epoch", [("batch", 2)]),  # before there is a checkpoint
+        ("each epoch", [("batch", 6), ("batch", 3)]),  # between checkpoints, and once more
         ("often", [("batch", 10)]),
         ("often", [("checkpoint", 4)]),
         ("often", [("metrics", 4)]),
@@ -72,12 +73,13 @@ def test_killed_and_resumed(run, reference, tmp_path, name, kills):
     assert files == files_0
 
 
-def test_resuming_a_run_that_ended_changes_nothing(run, reference, tmp_path, cube):
+def test_resuming_a_run_that_ended_changes_nothing(run, reference, tmp_path):
     name = "each epoch"
     assert run(tmp_path, CHECKPOINTS[name]) == 0
     before = left(tmp_path)
+    cube = make_cube(SAMPLES)
     model = make_model(cube)
-    fitted = pretrain(model, make_data(cube), settings(epochs=3), folder=tmp_path)
+    fitted = pretrain(model, make_data(cube), settings(epochs=EPOCHS), folder=tmp_path)
     assert left(tmp_path)[0] == before[0] == reference[name][0]
     assert all(torch.equal(p, before[1][n]) for n, p in model.state_dict().items())
-    assert fitted.summary()["step"] == 15
+    assert fitted.summary()["step"] == 3 * EPOCHS
