@@ -49,7 +49,7 @@ def one_cycle(
 
     Examples
     --------
-    >>> one_cycle(0, 50, 1.0), one_cycle(9, 50, 1.0)
+    >>> round(one_cycle(0, 50, 1.0), 9), one_cycle(9, 50, 1.0)
     (0.001, 1.0)
     """
     top = max(0.0, warmup * total - 1)

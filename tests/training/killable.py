@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import torch
+import torch._dynamo  # every optimiser wants it: here it is imported once for all
 
 from maestro_lab.training import checkpoint
 from maestro_lab.training.pretrain import pretrain
@@ -71,6 +72,7 @@ def train(folder: Path, options: dict, deadly: tuple[str, int]) -> None:
 
 
 def serve() -> None:
+    make_data(make_cube(SAMPLES))  # for what that imports
     for line in sys.stdin:
         folder, options, deadly = json.loads(line)
         pid = os.fork()
