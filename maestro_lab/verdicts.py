@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -106,7 +107,11 @@ def probe_verdict(result: ProbeResult, target: str, method: str = "linear") -> s
     for row in differences.itertuples():
         other, _, _ = result.score(row.worse, method)
         interval = f"difference {row.difference:+.2f} [{row.low:+.2f}, {row.high:+.2f}]"
-        if row.low > 0:
+        if math.isnan(row.low):
+            words = f"{'better' if row.difference > 0 else 'worse'}, how surely nobody knows: "
+            words += "a single held-out block has no interval"
+            interval = f"difference {row.difference:+.2f}"
+        elif row.low > 0:
             words = "better, beyond the 95 % interval"
         elif row.high < 0:
             words = "worse, beyond the 95 % interval"

@@ -19,9 +19,7 @@ def result(difference, low, high):
         columns=["better", "worse", "probe", "difference", "low", "high"],
     )
     none = np.zeros(0)
-    return ProbeResult(
-        scores, differences, {}, Units(none, none, none, none, "regression"), "r2"
-    )
+    return ProbeResult(scores, differences, {}, Units(none, none, none, none, "regression"), "r2")
 
 
 @pytest.mark.parametrize(
@@ -37,6 +35,12 @@ def test_a_difference_inside_its_interval_is_not_sold_as_one(difference, low, hi
     said = probe_verdict(result(difference, low, high), "tree cover")
     assert words in said
     assert f"{difference:+.2f} [{low:+.2f}, {high:+.2f}]" in said
+
+
+def test_without_an_interval_nothing_is_claimed():
+    said = probe_verdict(result(0.1, np.nan, np.nan), "tree cover")
+    assert "a single held-out block has no interval" in said
+    assert "nan" not in said.split("Against")[1]
 
 
 def test_probe_results_are_flat_and_keep_intervals():

@@ -107,7 +107,12 @@ def contract_for(
     found = {}
     for name in wanted:
         if name not in names:
-            raise ContractError(f"no modality {name!r}", expected=", ".join(names), found=name)
+            raise ContractError(
+                f"no modality {name!r}",
+                expected=", ".join(names),
+                found=name,
+                do="name modalities of the cube, or open another cube",
+            )
         ds = cube[name]
         options = _defaults(ds)
         declared = entry.modalities.get(name) if entry else None

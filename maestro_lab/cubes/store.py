@@ -110,7 +110,12 @@ def open_store(path: str | Path) -> xr.DataTree:
     """
     path = Path(path).expanduser()
     if not path.exists():
-        raise CubeError(f"{path} does not exist", expected="a folder written by save_cube")
+        raise CubeError(
+            f"{path} does not exist",
+            expected="a folder written by save_cube",
+            found=f"nothing there; the current folder is {Path.cwd()}",
+            do="give its full path, or a name that maestro-lab cubes lists",
+        )
     if not (path / "zarr.json").is_file():
         raise CubeError(
             f"{path} is not a cube", expected="a zarr v3 group (a folder with zarr.json)"

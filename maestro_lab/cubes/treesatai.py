@@ -99,7 +99,11 @@ def open_treesatai(
     _check_options(splits, mask_threshold, duplicates, limit)
     table = pd.concat([_read_list(root, s, limit) for s in splits], ignore_index=True)
     if table.empty:
-        raise CubeError(f"{root}: no samples", expected=f"rows in {', '.join(splits)}.csv")
+        raise CubeError(
+            f"{root}: no samples",
+            expected=f"rows in {', '.join(splits)}.csv",
+            do="name other splits, or fetch the tables again",
+        )
     files = [root / "sentinel-ts" / name for name in table["sen_name"]]
     plans = [_read_h5(path, _plan, duplicates) for path in files]
     modalities = {"aerial": _aerial(table, root)}
@@ -168,7 +172,11 @@ def _read_list(root: Path, split: str, limit: int | None) -> pd.DataFrame:
     for column, folder in (("aerial_name", "aerial"), ("sen_name", "sentinel-ts")):
         for file in table[column].head(limit).fillna("").astype(str):
             if not (root / folder / file).is_file():
-                raise CubeError(f"{root / folder / file} does not exist", expected=f"as in {path}")
+                raise CubeError(
+                    f"{root / folder / file} does not exist",
+                    expected=f"as in {path}",
+                    do="fetch it again",
+                )
     return table.head(limit).assign(split=split)
 
 
@@ -298,7 +306,9 @@ def _read_tif(path: Path) -> np.ndarray:
         with rasterio.open(path) as file:
             image = file.read()
     except RasterioError as error:
-        raise CubeError(f"{path} cannot be read", expected="a GeoTIFF", found=str(error)) from error
+        raise CubeError(
+            f"{path} cannot be read", expected="a GeoTIFF", found=str(error), do="fetch it again"
+        ) from error
     bands, *size = image.shape
     if bands != len(AERIAL_BANDS) or min(size) < _AERIAL_PIXELS or image.dtype != np.uint8:
         least = f"at least {_AERIAL_PIXELS} x {_AERIAL_PIXELS}"

@@ -173,7 +173,7 @@ def reconstruction_scores(
     pandas.DataFrame
         One row a modality and guess, and one for "all" modalities: l1, low, high, and ``gain``,
         the share by which the error is below that of predicting zero. A modality of which no
-        pixel was scored has no rows.
+        pixel was scored has no rows; a single block has no interval (NaN).
     """
     everything = errors.assign(modality="all")
     rows = []
@@ -188,6 +188,8 @@ def reconstruction_scores(
         total = sums.to_numpy().sum(0)
         for k, guess in enumerate(GUESSES, start=1):
             low, high = np.quantile(resampled[:, k] / resampled[:, 0], [0.025, 0.975])
+            if len(sums) == 1:
+                low = high = np.nan
             l1, zero = total[k] / total[0], total[len(GUESSES)] / total[0]
             rows.append((name, guess, l1, low, high, 1 - l1 / zero))
     return pd.DataFrame(rows, columns=["modality", "guess", "l1", "low", "high", "gain"])

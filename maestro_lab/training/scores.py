@@ -47,8 +47,14 @@ SCORES: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
 
 
 def _resamples(block: np.ndarray, draws: int, seed: int) -> Iterator[np.ndarray]:
-    """Yield rows of blocks drawn with replacement, as many blocks as there are."""
+    """Yield rows of blocks drawn with replacement, as many as there are; none of a single one.
+
+    A single block is drawn again and again as it is: an interval of no width, which is not
+    certainty but ignorance.
+    """
     names = np.unique(block)
+    if len(names) < 2:
+        return
     members = [np.flatnonzero(block == name) for name in names]
     rng = np.random.default_rng(seed)
     for _ in range(draws):
@@ -88,7 +94,8 @@ def bootstrap(
     predictions
         One array like ``truth``, or several whose scores are averaged.
     block
-        (unit,) blocks that are resampled whole, since neighbours are not independent.
+        (unit,) blocks that are resampled whole, since neighbours are not independent. A single
+        block has no interval: NaN.
 
     Examples
     --------
