@@ -26,7 +26,7 @@ _PLACES = {
     "maestro_lab.models.weights": ("load_model", "save_model"),
     "maestro_lab.runs": ("collect", "execute", "open_run", "report", "start_run"),
     "maestro_lab.training.embed": ("embed",),
-    "maestro_lab.training.loop": ("TrainingConfig",),
+    "maestro_lab.training.config": ("TrainingConfig",),
     "maestro_lab.training.pretrain": ("pretrain",),
     "maestro_lab.training.reconstruct": (
         "reconstruct",

@@ -26,8 +26,8 @@ from maestro_lab.models.config import MaestroConfig
 from maestro_lab.models.maestro import Maestro
 from maestro_lab.models.weights import load_model
 from maestro_lab.runs import open_run
+from maestro_lab.training.config import TrainingConfig
 from maestro_lab.training.embed import embed, reference_grid
-from maestro_lab.training.loop import TrainingConfig
 from maestro_lab.training.pretrain import pretrain
 from maestro_lab.training.probe import METHODS, ProbeResult, probe, units
 

@@ -2,7 +2,7 @@
 # The main job, end to end: the four notebooks in order, each taking the former's run folder.
 #   make demo                 real Sentinel-2 of one square kilometre (the cube "romania")
 #   make demo CUBE=landscape  a synthetic landscape, large enough to tell small differences
-# Everything here can be typed by hand; nothing is set that a parameter cell does not show.
+# Everything here can be typed by hand; `maestro-lab run NOTEBOOK --help-parameters` explains it.
 set -eu
 cube=${1:-romania}
 lab="${BIN:-.venv/bin}/maestro-lab"
@@ -10,20 +10,29 @@ notebooks=$(dirname "$0")
 runs="runs/demo-$cube-$(date +%Y%m%d-%H%M%S)"
 
 case $cube in
-  romania) options='{}' dates='{}' epochs=120 target=tree_cover ;;
-  landscape) options='{samples: 640, modalities: [s2]}' dates='{s2: 12}' epochs=180 target=land_cover ;;
-  *) echo "make demo CUBE=$cube: expected romania or landscape; for other cubes use $lab run" >&2; exit 2 ;;
+  romania)
+    options='{}'
+    training='-p epochs 120 -p evaluate_every 3'
+    probing='-p target tree_cover' ;;
+  landscape)
+    options='{samples: 640, modalities: [s2]}'
+    training='-p epochs 120 -p evaluate_every 6 -p batch_size 24 -p base_lr 4e-4 -p dates {"s2":12}'
+    probing='-p target species -p random_encoders 2 -p date_draws 2' ;;
+  *)
+    echo "make demo CUBE=$cube: expected romania or landscape; for other cubes: $lab run" >&2
+    exit 2 ;;
 esac
 
 "$lab" run "$notebooks/01_band_groups.ipynb" --run "$runs/01_band_groups" \
   -p cube "$cube" -p options "$options"
+# shellcheck disable=SC2086  these are several words on purpose
 "$lab" run "$notebooks/02_pretrain.ipynb" --run "$runs/02_pretrain" \
-  -p cube "$cube" -p options "$options" -p dates "$dates" \
-  -p band_groups "$runs/01_band_groups" -p epochs "$epochs"
+  -p cube "$cube" -p options "$options" -p band_groups "$runs/01_band_groups" $training
 "$lab" run "$notebooks/03_reconstruct.ipynb" --run "$runs/03_reconstruct" \
   -p pretrained "$runs/02_pretrain"
+# shellcheck disable=SC2086
 "$lab" run "$notebooks/04_probe.ipynb" --run "$runs/04_probe" \
-  -p pretrained "$runs/02_pretrain" -p target "$target"
+  -p pretrained "$runs/02_pretrain" $probing
 
 echo
 "$lab" collect "$runs"

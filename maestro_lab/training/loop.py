@@ -21,84 +21,16 @@ from accelerate.state import AcceleratorState
 from torch import Tensor, nn
 
 from maestro_lab.batches import Batch, CubeDataset, loader
-from maestro_lab.errors import ParameterError, TrainingError
+from maestro_lab.errors import TrainingError
 from maestro_lab.training.checkpoint import MetricsFile, load_checkpoint, save_checkpoint
+from maestro_lab.training.config import TrainingConfig
 from maestro_lab.training.progress import Progress, duration
 from maestro_lab.training.schedule import ema_momentum, max_lr, one_cycle
 
-__all__ = ["Fitted", "TrainingConfig", "bf16_is_fast", "fit"]
+__all__ = ["Fitted", "bf16_is_fast", "fit"]
 
 Losses = Callable[[nn.Module, Batch, int], tuple[Tensor, dict[str, Tensor]]]
 """(model, batch, epoch) -> the loss, and its parts by name."""
-
-
-@dataclass(frozen=True)
-class TrainingConfig:
-    """How to train; defaults are MAESTRO's for pretraining.
-
-    Parameters
-    ----------
-    epochs, batch_size, accumulate
-        Passes over the data; samples a batch and device; batches whose gradients are averaged for
-        one step (fewer at the end of an epoch, where batches may be left over).
-    base_lr
-        Learning rate for a batch of three; the peak grows with the square root of the batch.
-    final_factor
-        The rate ends at peak / final_factor (1e7 for pretraining and probes, 2 for fine-tuning).
-    weight_decay
-        On all parameters.
-    precision
-        "fp32", "bf16", or "auto": bf16 where the hardware computes in it.
-    ema
-        Average the weights once an epoch.
-    seed
-        Together with epoch and sample it decides everything that is drawn.
-    workers
-        Processes that prepare batches.
-    log_every
-        Steps between rows of the metrics.
-    checkpoint_every
-        Steps between checkpoints; 0 writes one at the end of each epoch.
-
-    Raises
-    ------
-    ParameterError
-        Names the setting and what it may be.
-    """
-
-    epochs: int = 20
-    batch_size: int = 32
-    accumulate: int = 1
-    base_lr: float = 3e-5
-    final_factor: float = 1e7
-    weight_decay: float = 0.01
-    precision: str = "auto"
-    ema: bool = True
-    seed: int = 0
-    workers: int = 0
-    log_every: int = 20
-    checkpoint_every: int = 0
-
-    def __post_init__(self) -> None:
-        least = {"epochs": 1, "batch_size": 1, "accumulate": 1, "workers": 0, "log_every": 1}
-        for name, bound in {**least, "checkpoint_every": 0, "seed": 0}.items():
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < bound:
-                raise ParameterError(
-                    name, expected=f"a whole number, at least {bound}", found=repr(value)
-                )
-        for name in ("base_lr", "final_factor", "weight_decay"):
-            value, zero = getattr(self, name), name == "weight_decay"
-            number = isinstance(value, int | float) and not isinstance(value, bool)
-            if not number or not (0 < value < math.inf or (zero and value == 0)):
-                expected = "a finite number, at least 0" if zero else "a finite number above 0"
-                raise ParameterError(name, expected=expected, found=repr(value))
-        if self.precision not in ("auto", "fp32", "bf16"):
-            raise ParameterError(
-                "precision", expected="auto | fp32 | bf16", found=repr(self.precision)
-            )
-        if not isinstance(self.ema, bool):
-            raise ParameterError("ema", expected="True or False", found=repr(self.ema))
 
 
 @dataclass
@@ -235,7 +167,7 @@ class _Loop:
         self.model, self.optimiser = self.accelerator.prepare(model, optimiser)
         self.bare = self.accelerator.unwrap_model(self.model)
         # How many processes prepare batches and how often a checkpoint is written change nothing.
-        free = ("workers", "checkpoint_every", "log_every")
+        free = ("workers", "checkpoint_every", "evaluate_every", "log_every")
         plain = {k: v for k, v in asdict(config).items() if k not in free}
         taken = {"samples": len(data), "split": data.split, "data_seed": data.seed}
         self.settings = {**settings, "training": {**plain, **taken, "world": world}}
@@ -359,7 +291,8 @@ class _Loop:
             means = {k: self.accelerator.reduce(v, "mean") for k, v in means.items()}
             row |= {name: float(value) for name, value in means.items()}
         self._refuse_nan("loss", row.get("loss", 0.0))
-        if last and self.evaluate is not None:
+        due = (epoch + 1) % self.config.evaluate_every == 0 or epoch + 1 == self.config.epochs
+        if last and due and self.evaluate is not None:
             self.bare.eval()
             row |= self.evaluate(self.bare)
             for name, value in row.items():

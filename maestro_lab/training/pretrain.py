@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from maestro_lab.batches import Batch, CubeDataset, loader
 from maestro_lab.models.maestro import Maestro
 from maestro_lab.models.masking import keys_for
-from maestro_lab.training.loop import Fitted, TrainingConfig, fit
+from maestro_lab.training.config import TrainingConfig
+from maestro_lab.training.loop import Fitted, fit
 
 __all__ = ["EVALUATION_EPOCH", "evaluate_loss", "pretrain"]
 

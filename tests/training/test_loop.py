@@ -9,7 +9,8 @@ import torch
 from maestro_lab.batches import Batch, loader
 from maestro_lab.errors import ParameterError, TrainingError
 from maestro_lab.models.masking import keys_for
-from maestro_lab.training.loop import TrainingConfig, fit
+from maestro_lab.training.config import TrainingConfig
+from maestro_lab.training.loop import fit
 from maestro_lab.training.pretrain import evaluate_loss, pretrain
 from maestro_lab.training.schedule import max_lr
 from tests.training.conftest import make_data, make_model, settings
@@ -52,6 +53,16 @@ def test_what_a_row_says(cube, tmp_path):
     assert evaluate_loss(model.eval(), held_out, settings())["val_loss"] == found[-1]["val_loss"]
     assert "10 steps in" in repr(fitted) and "(fp32): loss" in repr(fitted)
     assert fitted.summary()["step"] == 10 and fitted.summary()["precision"] == "fp32"
+
+
+def test_the_held_out_loss_may_be_measured_less_often_and_always_at_the_end(cube, tmp_path):
+    weights = []
+    for every in (1, 2):
+        model, fitted = train(cube, tmp_path / str(every), epochs=3, evaluate_every=every)
+        weights.append(model.state_dict())
+        measured = [row["epoch"] for row in fitted.metrics if "val_loss" in row]
+        assert measured == ([1, 2, 3] if every == 1 else [2, 3])
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 
 
 def test_it_learns(whole_cube):
