@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import signal
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from maestro_lab.errors import LabError, RunError
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 __all__ = ["main"]
 
@@ -100,9 +103,7 @@ def cubes(path: Path | None) -> None:
     click.echo(repr(catalog(path)))
 
 
-@main.command()
-@click.argument("cube")
-@click.option(
+_reader_options = click.option(
     "-o",
     "--option",
     "options",
@@ -111,10 +112,31 @@ def cubes(path: Path | None) -> None:
     metavar="OPTION VALUE",
     help="Option of the reader, as YAML. May be repeated.",
 )
+
+
+@main.command()
+@click.argument("cube")
+@_reader_options
 def describe(cube: str, options: tuple[tuple[str, str], ...]) -> None:
     """Say what is in CUBE: a name of the catalogue, or the path of a cube saved as zarr."""
-    from maestro_lab.catalogue import open_cube
     from maestro_lab.cubes.describe import describe as describe_cube
+
+    click.echo(describe_cube(_open(cube, options)))
+
+
+@main.command()
+@click.argument("cube")
+@click.argument("path", type=click.Path(path_type=Path))
+@_reader_options
+def save(cube: str, path: Path, options: tuple[tuple[str, str], ...]) -> None:
+    """Save CUBE as zarr at PATH, which any notebook then takes as its cube."""
+    from maestro_lab.cubes.store import save_cube
+
+    click.echo(save_cube(_open(cube, options), path))
+
+
+def _open(cube: str, options: tuple[tuple[str, str], ...]) -> xr.DataTree:
+    from maestro_lab.catalogue import open_cube
     from maestro_lab.runs.yaml12 import yaml_value
 
     try:
@@ -123,7 +145,7 @@ def describe(cube: str, options: tuple[tuple[str, str], ...]) -> None:
         raise click.UsageError(f"an option has no YAML value: {options}") from error
     if "name" in values:
         raise click.UsageError("name is no option: the cube is named by CUBE")
-    click.echo(describe_cube(open_cube(cube, **values)))
+    return open_cube(cube, **values)
 
 
 @main.command()

@@ -11,11 +11,12 @@ runs="runs/demo-$cube-$(date +%Y%m%d-%H%M%S)"
 
 case $cube in
   romania)
-    options='{}'
+    data=romania
     training='-p epochs 120 -p evaluate_every 3'
     probing='-p target tree_cover' ;;
   landscape)
-    options='{samples: 640, modalities: [s2]}'
+    data="$runs/landscape.zarr"
+    "$lab" save landscape "$data" -o samples 640 -o modalities '[s2]'
     training='-p epochs 120 -p evaluate_every 6 -p batch_size 24 -p base_lr 4e-4 -p dates {"s2":12}'
     probing='-p target species -p random_encoders 2 -p date_draws 2' ;;
   *)
@@ -24,10 +25,10 @@ case $cube in
 esac
 
 "$lab" run "$notebooks/01_band_groups.ipynb" --run "$runs/01_band_groups" \
-  -p cube "$cube" -p options "$options"
+  -p cube "$data"
 # shellcheck disable=SC2086  these are several words on purpose
 "$lab" run "$notebooks/02_pretrain.ipynb" --run "$runs/02_pretrain" \
-  -p cube "$cube" -p options "$options" -p band_groups "$runs/01_band_groups" $training
+  -p cube "$data" -p band_groups "$runs/01_band_groups" $training
 "$lab" run "$notebooks/03_reconstruct.ipynb" --run "$runs/03_reconstruct" \
   -p pretrained "$runs/02_pretrain"
 # shellcheck disable=SC2086

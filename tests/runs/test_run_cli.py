@@ -155,3 +155,14 @@ def test_a_job_scheduler_interrupts_too(notebook, monkeypatch):
     done = call("run", notebook("print('waiting', flush=True)\nimport time\ntime.sleep(60)"))
     assert done.exit_code == 130
     assert done.stderr.startswith("tiny.ipynb: interrupted at cell [4]")
+
+
+def test_save_writes_a_cube_that_describe_then_finds(here):
+    options = ["-o", "samples", "3", "-o", "modalities", "[dem]"]
+    runner = CliRunner()
+    done = runner.invoke(main, ["save", "landscape", "small.zarr", *options])
+    assert (done.exit_code, done.output) == (0, "small.zarr\n")
+    shown = runner.invoke(main, ["describe", "small.zarr"])
+    assert "3" in shown.output and "elevation" in shown.output
+    again = runner.invoke(main, ["save", "landscape", "small.zarr", *options])
+    assert again.exit_code == 2 and "exists already" in again.output
