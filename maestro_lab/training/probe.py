@@ -175,11 +175,12 @@ def probe(
         Name to rows (unit, f). A list of such arrays, one a random draw of the same thing (several
         encoders with random weights), is scored by its mean.
     target
-        From :func:`units`. The linear probe chooses its penalty, and the neighbours their number,
-        by cross-validation over the blocks of the training units.
+        From :func:`units`. The linear probe chooses its penalty by cross-validation over the blocks
+        of the training units.
     methods
         "linear" (ridge; for classes on one target of -1 and 1 a class, classes weighted alike),
-        "knn" (20 cosine neighbours at most), and for classes "logistic", which is much slower.
+        "knn" (20 cosine neighbours, the nearer the weightier), and for classes "logistic", which
+        is much slower.
     compare
         Pairs (better, worse) whose difference is bootstrapped on the same blocks.
     metric
@@ -236,6 +237,9 @@ def _fit(method: str, rows: np.ndarray, target: Units) -> tuple[np.ndarray, str]
     model, grid = _model(method, target, int(train.sum()))
     regression = target.task == "regression"
     scoring = "neg_mean_squared_error" if regression else make_scorer(macro_f1)
+    if not grid:
+        model.fit(rows[train], target.target[train])
+        return model.predict(rows[test]), ""
     folds = min(5, len(np.unique(target.block[train])))
     search = GridSearchCV(model, grid, scoring=scoring, cv=GroupKFold(folds) if folds > 1 else 2)
     groups = target.block[train] if folds > 1 else None
@@ -267,6 +271,5 @@ def _model(method: str, target: Units, train: int) -> tuple[object, dict[str, li
             f"probe for {target.task}", expected=" | ".join(allowed), found=repr(method)
         )
     kind = KNeighborsRegressor if regression else KNeighborsClassifier
-    model = make_pipeline(*prepare, kind(metric="cosine", weights="distance"))
-    counts = [k for k in (5, 10, _NEIGHBOURS) if k <= train // 2] or [1]
-    return model, {f"{kind.__name__.lower()}__n_neighbors": counts}
+    count = max(1, min(_NEIGHBOURS, train // 2))
+    return make_pipeline(*prepare, kind(count, metric="cosine", weights="distance")), {}
