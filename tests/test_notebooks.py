@@ -126,15 +126,15 @@ class TestChain:
 
     def test_the_groups_of_the_first_are_the_norm_groups_of_the_model(self, chain):
         groups = json.loads((chain / "1" / "results.json").read_text())["groups"]["s2"]
-        contract = json.loads((chain / "2" / "model.json").read_text())["contract"]
+        contract = json.loads((chain / "2" / "model.json").read_text())["config"]["contract"]
         norm = contract["modalities"]["s2"]["norm_groups"]
         assert len(norm) == 3
         assert " | ".join(" ".join(group) for group in norm) in groups
 
     def test_the_model_was_built_from_the_parameters(self, chain):
-        model = json.loads((chain / "2" / "model.json").read_text())
-        assert '"mod"' in json.dumps(model)
-        assert '"l2_norm"' in json.dumps(model)
+        model = json.loads((chain / "2" / "model.json").read_text())["config"]
+        assert (model["fusion"], model["loss"], model["joint_depth"]) == ("mod", "l2_norm", 2)
+        assert model["masking"]["ratio"] == 0.6
         assert model["contract"]["modalities"]["s2"]["dates"] == 6
 
     def test_reconstructions_and_probes_leave_numbers_with_intervals(self, chain):

@@ -90,7 +90,7 @@ class Maestro(nn.Module):
 
     Examples
     --------
-    >>> from maestro_lab.contract import Modality
+    >>> from maestro_lab.contract import Contract, Modality
     >>> s2 = Modality(("B02", "B03", "B04"), "DN", gsd=10, pixels=6, patch=2, dates=4)
     >>> model = Maestro(MaestroConfig(Contract({"s2": s2}, 96), size="nano", joint_depth=2))
     >>> [stream.name for stream in model.streams]
