@@ -253,3 +253,23 @@ def test_no_file_knows_a_machine():
     ]
     assert len(texts()) > 100
     assert not found
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["ruff", "check", "."],
+        ["ruff", "format", "--check", "."],
+        ["nbstripout", "--keep-id", "--verify", *map(str, REPOSITORY.glob("notebooks/*.ipynb"))],
+    ],
+    ids=lambda command: " ".join(command[:2]),
+)
+def test_make_lint_is_clean(command):
+    done = subprocess.run(
+        [sys.executable, "-m", *command],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
