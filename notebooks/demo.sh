@@ -13,12 +13,12 @@ case $cube in
   romania)
     data=romania
     training='-p epochs 120 -p evaluate_every 3'
-    probing='-p target tree_cover' ;;
+    probing='-p target tree_cover -p random_encoders 3' ;;
   landscape)
     data="$runs/landscape.zarr"
     "$lab" save landscape "$data" -o samples 640 -o modalities '[s2]'
     training='-p epochs 120 -p evaluate_every 6 -p batch_size 24 -p base_lr 4e-4 -p dates {"s2":12}'
-    probing='-p target species -p random_encoders 2 -p date_draws 2' ;;
+    probing='-p target species -p date_draws 2' ;;
   *)
     echo "make demo CUBE=$cube: expected romania or landscape; for other cubes: $lab run" >&2
     exit 2 ;;
