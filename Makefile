@@ -41,7 +41,7 @@ demo: $(READY)
 	@BIN=$(BIN) sh notebooks/demo.sh $(CUBE)
 
 test: $(READY)
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 lab: $(READY)
 	$(BIN)/jupyter lab notebooks
