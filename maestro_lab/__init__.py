@@ -24,6 +24,7 @@ _PLACES = {
     "maestro_lab.models.maestro": ("Maestro",),
     "maestro_lab.models.masking": ("Masking",),
     "maestro_lab.models.weights": ("load_model", "save_model"),
+    "maestro_lab.reopen": ("build_model", "fingerprint", "in_memory", "pretrained"),
     "maestro_lab.runs": ("collect", "execute", "open_run", "report", "start_run"),
     "maestro_lab.training.embed": ("embed",),
     "maestro_lab.training.config": ("TrainingConfig",),
@@ -40,14 +41,10 @@ _PLACES = {
         "reconstruction_verdict",
     ),
     "maestro_lab.workflow": (
-        "build_model",
         "features",
-        "fingerprint",
         "groups_for",
         "held_out",
-        "in_memory",
         "leakage_report",
-        "pretrained",
         "probe_places",
         "probe_results",
         "probe_target",
@@ -69,4 +66,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOMES])
+    return sorted({*__all__, "__version__"})

@@ -46,18 +46,22 @@ def pretrain_verdict(metrics: Sequence[Mapping[str, Any]]) -> str:
     Examples
     --------
     >>> rows = [{"step": 5, "val_loss": 1.0}, {"step": 9, "loss": 0.5, "val_loss": 0.9}]
-    >>> pretrain_verdict(rows)
-    'In 9 steps the held-out loss fell from 1.000 to 0.900; the training loss ends at 0.500.'
+    >>> print(pretrain_verdict(rows))
+    After 9 steps the held-out loss fell from 1.000 (step 5) to 0.900;
+    the training loss ends at 0.500.
     """
-    last = metrics[-1]
-    if "val_loss" not in last:
-        return f"In {last['step']} steps the training loss went to {last['loss']:.3f}."
-    first = next(row["val_loss"] for row in metrics if "val_loss" in row)
-    went = "fell" if last["val_loss"] < first else "rose"
-    return (
-        f"In {last['step']} steps the held-out loss {went} from {first:.3f} to "
-        f"{last['val_loss']:.3f}; the training loss ends at {last['loss']:.3f}."
+    last, measured = metrics[-1], [row for row in metrics if "val_loss" in row]
+    if not measured:
+        return f"After {last['step']} steps the training loss is {last['loss']:.3f}; none held out."
+    first = measured[0]
+    went = "fell" if last["val_loss"] < first["val_loss"] else "rose"
+    change = (
+        f"{went} from {first['val_loss']:.3f} (step {first['step']}) to {last['val_loss']:.3f}"
+        if len(measured) > 1
+        else f"is {last['val_loss']:.3f}"
     )
+    ends = f"the training loss ends at {last['loss']:.3f}"
+    return f"After {last['step']} steps the held-out loss {change}; {ends}."
 
 
 def reconstruction_verdict(scores: pd.DataFrame) -> str:
@@ -69,23 +73,26 @@ def reconstruction_verdict(scores: pd.DataFrame) -> str:
         From :func:`~maestro_lab.training.reconstruct.reconstruction_scores`.
     """
     table = scores[scores["modality"] == "all"].set_index("guess")
-    model, zero, nearest = (table.loc[g] for g in ("model", "zero", "nearest date"))
-    below = {
-        "predicting the mean of each patch": (zero, 1 - model["l1"] / zero["l1"]),
-        "copying the nearest visible date": (nearest, 1 - model["l1"] / nearest["l1"]),
+    words = {
+        "zero": "predicting the mean of each patch",
+        "nearest date": "copying the nearest visible date",
+        "band mean": "giving each band its mean over what is visible",
     }
+    model = table.loc["model"]
     parts = []
-    for guess, (row, gain) in below.items():
+    for guess in sorted((g for g in words if g in table.index), key=lambda g: -table.loc[g, "l1"]):
+        gain = 1 - model["l1"] / table.loc[guess, "l1"]
         direction = "below" if gain >= 0 else "above"
-        parts.append(f"{abs(gain):.0%} {direction} {guess} ({row['l1']:.3f})".replace("%", " %"))
+        part = f"{abs(gain):.0%} {direction} {words[guess]} ({table.loc[guess, 'l1']:.3f})"
+        parts.append(part.replace("%", " %"))
     interval = f"[{model['low']:.3f}, {model['high']:.3f}]"
     return (
         f"On held-out blocks the L1 error of hidden patches is {model['l1']:.3f} {interval}, "
-        f"{parts[0]} and {parts[1]}."
+        f"{', '.join(parts[:-1])} and {parts[-1]}."
     )
 
 
-def probe_verdict(result: ProbeResult, target: str, method: str = "linear") -> str:
+def probe_verdict(result: ProbeResult, target: str, averaged: ProbeResult | None = None) -> str:
     """Compare the pretrained encoder with each baseline, by the interval of their difference.
 
     Parameters
@@ -94,29 +101,37 @@ def probe_verdict(result: ProbeResult, target: str, method: str = "linear") -> s
         From :func:`~maestro_lab.training.probe.probe`, with differences.
     target
         Name of the target.
-    method
-        Which probe to speak of.
+    averaged
+        The same with the samples of each place averaged, if places repeat.
     """
+    blocks = int(result.scores["blocks"].iloc[0])
+    sentences = [f"{target}, on {blocks} held-out block{'s' if blocks > 1 else ''}."]
+    sentences += [_probe_sentence(result, m) for m in dict.fromkeys(result.scores["probe"])]
+    if averaged is not None:
+        sentences.append("With the samples of each place averaged, an easier question:")
+        sentences += [_probe_sentence(averaged, m) for m in dict.fromkeys(averaged.scores["probe"])]
+    return " ".join(sentences)
+
+
+def _probe_sentence(result: ProbeResult, method: str) -> str:
     differences = result.differences[result.differences["probe"] == method]
     first = differences.iloc[0]["better"]
     score, low, high = result.score(first, method)
-    sentences = [
-        f"{target}, {method} probe: {_NAMES[result.metric]} {score:.2f} [{low:.2f}, {high:.2f}] "
-        f"with the {first}."
-    ]
+    parts = []
     for row in differences.itertuples():
         other, _, _ = result.score(row.worse, method)
-        interval = f"difference {row.difference:+.2f} [{row.low:+.2f}, {row.high:+.2f}]"
+        interval = f"{row.difference:+.2f} [{row.low:+.2f}, {row.high:+.2f}]"
         if math.isnan(row.low):
-            words = f"{'better' if row.difference > 0 else 'worse'}, how surely nobody knows: "
-            words += "a single held-out block has no interval"
-            interval = f"difference {row.difference:+.2f}"
+            words, interval = "no interval from a single block", f"{row.difference:+.2f}"
         elif row.low > 0:
-            words = "better, beyond the 95 % interval"
+            words = "better, the interval excludes zero"
         elif row.high < 0:
-            words = "worse, beyond the 95 % interval"
+            words = "worse, the interval excludes zero"
         else:
-            words = f"{'better' if row.difference > 0 else 'worse'}, but inside the 95 % interval: "
-            words += "this much held-out ground cannot tell them apart"
-        sentences.append(f"Against {row.worse} ({other:.2f}) it is {words} ({interval}).")
-    return " ".join(sentences)
+            words = "undecided, the interval includes zero"
+        parts.append(f"against {row.worse} ({other:.2f}) {words}: {interval}")
+    shown = "" if math.isnan(low) else f" [{low:.2f}, {high:.2f}]"
+    return (
+        f"{method.capitalize()} probe: {_NAMES[result.metric]} {score:.2f}{shown} with the "
+        f"{first}; {'; '.join(parts)}."
+    )

@@ -5,14 +5,22 @@ import pandas as pd
 import pytest
 
 from maestro_lab.training.probe import ProbeResult, Units
-from maestro_lab.verdicts import groups_verdict, probe_verdict, reconstruction_verdict
+from maestro_lab.verdicts import (
+    groups_verdict,
+    pretrain_verdict,
+    probe_verdict,
+    reconstruction_verdict,
+)
 from maestro_lab.workflow import probe_results, reconstruction_results
 
 
 def result(difference, low, high):
     scores = pd.DataFrame(
-        [("new", "linear", 0.6, 0.5, 0.7, 10), ("old", "linear", 0.6 - difference, 0.4, 0.6, 10)],
-        columns=["features", "probe", "score", "low", "high", "units"],
+        [
+            ("new", "linear", 0.6, 0.5, 0.7, 10, 8),
+            ("old", "linear", 0.6 - difference, 0.4, 0.6, 10, 8),
+        ],
+        columns=["features", "probe", "score", "low", "high", "units", "blocks"],
     )
     differences = pd.DataFrame(
         [("new", "old", "linear", difference, low, high)],
@@ -25,10 +33,10 @@ def result(difference, low, high):
 @pytest.mark.parametrize(
     ("difference", "low", "high", "words"),
     [
-        (0.1, 0.05, 0.15, "it is better, beyond the 95 % interval"),
-        (0.1, -0.05, 0.25, "it is better, but inside the 95 % interval"),
-        (-0.1, -0.25, 0.05, "it is worse, but inside the 95 % interval"),
-        (-0.1, -0.15, -0.05, "it is worse, beyond the 95 % interval"),
+        (0.1, 0.05, 0.15, "better, the interval excludes zero"),
+        (0.1, -0.05, 0.25, "undecided, the interval includes zero"),
+        (-0.1, -0.25, 0.05, "undecided, the interval includes zero"),
+        (-0.1, -0.15, -0.05, "worse, the interval excludes zero"),
     ],
 )
 def test_a_difference_inside_its_interval_is_not_sold_as_one(difference, low, high, words):
@@ -39,8 +47,25 @@ def test_a_difference_inside_its_interval_is_not_sold_as_one(difference, low, hi
 
 def test_without_an_interval_nothing_is_claimed():
     said = probe_verdict(result(0.1, np.nan, np.nan), "tree cover")
-    assert "a single held-out block has no interval" in said
-    assert "nan" not in said.split("Against")[1]
+    assert "no interval from a single block" in said
+    assert "nan" not in said
+
+
+def test_the_easier_question_is_told_beside_the_harder_one():
+    said = probe_verdict(result(0.1, 0.05, 0.15), "tree cover", result(-0.1, -0.2, 0.1))
+    first, second = said.split("averaged, an easier question:")
+    assert "8 held-out blocks" in first and "better, the interval excludes zero" in first
+    assert "undecided" in second
+    found = probe_results(result(0.1, 0.05, 0.15), result(-0.1, -0.2, 0.1))
+    assert found["r2 linear new - old"] == 0.1
+    assert found["r2 linear new - old, years averaged"] == -0.1
+    assert found["r2 linear new - old, years averaged interval"] == [-0.2, 0.1]
+
+
+def test_one_evaluation_is_no_change():
+    rows = [{"step": 3, "loss": 1.0}, {"step": 5, "loss": 0.9, "val_loss": 0.8}]
+    assert "the held-out loss is 0.800" in pretrain_verdict(rows)
+    assert "none held out" in pretrain_verdict(rows[:1])
 
 
 def test_probe_results_are_flat_and_keep_intervals():
@@ -53,7 +78,8 @@ def test_probe_results_are_flat_and_keep_intervals():
 def errors(model):
     return pd.DataFrame(
         [("all", "model", model, 0.1, 0.9), ("all", "zero", 0.8, 0.8, 0.8),
-         ("all", "nearest date", 0.5, 0.4, 0.6), ("s2", "model", 9.0, 9.0, 9.0)],
+         ("all", "nearest date", 0.5, 0.4, 0.6), ("all", "band mean", 0.6, 0.5, 0.7),
+         ("s2", "model", 9.0, 9.0, 9.0)],
         columns=["modality", "guess", "l1", "low", "high"],
     )  # fmt: skip
 

@@ -122,7 +122,8 @@ def contract_for(
         options["bands"] = tuple(bands or (str(b) for b in ds["band"].values))
         for field, given in (("norm_groups", norm_groups), ("token_groups", token_groups)):
             groups = (given or {}).get(name, options.get(field, ()))
-            options[field] = _restrict(groups, options["bands"])
+            known = [str(b) for b in ds["band"].values]
+            options[field] = _restrict(name, field, groups, options["bands"], known)
         several = dates.get(name) if isinstance(dates, Mapping) else dates
         if several and (isinstance(dates, Mapping) or ds.sizes["time"] > 1):
             options["dates"] = several
@@ -177,9 +178,21 @@ def _defaults(ds: xr.DataTree) -> dict[str, Any]:
     }
 
 
-def _restrict(groups: Any, bands: Sequence[str]) -> list[list[str]]:
+def _restrict(
+    name: str, field: str, groups: Any, bands: Sequence[str], known: Sequence[str]
+) -> list[list[str]]:
     """Keep of each group the bands that the model takes; empty groups vanish."""
-    lists = groups.values() if isinstance(groups, Mapping) else groups
+    lists = list(groups.values() if isinstance(groups, Mapping) else groups)
+    strange = [g for g in lists if isinstance(g, str)] or [
+        b for g in lists for b in g if b not in (*known, *bands)
+    ]
+    if isinstance(groups, str) or strange:
+        raise ContractError(
+            f"{name}: {field}",
+            expected=f"lists of bands among {' '.join(known)}",
+            found=repr(groups if isinstance(groups, str) else strange[0]),
+            do="name bands of the cube, group by group",
+        )
     kept = [[b for b in group if b in bands] for group in lists]
     return [group for group in kept if group]
 

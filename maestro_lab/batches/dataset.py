@@ -128,6 +128,9 @@ class CubeDataset(Dataset):
         self.targets, self.spatial = _targets(cube, targets)
         self._median: dict[tuple[str, int], np.ndarray] = {}
 
+    def __repr__(self) -> str:
+        return f"{len(self)} samples ({self.split}) of {', '.join(self.sources)}"
+
     @property
     def has_choice(self) -> bool:
         """Whether any sample has more dates than enter the model."""

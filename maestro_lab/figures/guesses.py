@@ -107,15 +107,15 @@ def reconstruction_gain(scores: pd.DataFrame) -> Figure:
     """
     names = list(dict.fromkeys(scores["modality"]))
     guesses = list(dict.fromkeys(scores["guess"]))
-    colours = dict(zip(guesses, (COLOURS[0], COLOURS[1], GREY), strict=False))
+    colours = dict(zip(guesses, COLOURS, strict=False)) | {"zero": GREY}
     with styled():
-        figure = new_figure(0.9 + 0.5 * len(names))
+        figure = new_figure(0.9 + 0.55 * len(names))
         axes = figure.subplots()
         for row, name in enumerate(names[::-1]):
             part = scores[scores["modality"] == name].set_index("guess")
             for k, guess in enumerate(guesses):
                 found = part.loc[guess]
-                y = row + 0.22 * (1 - k)
+                y = row + 0.18 * ((len(guesses) - 1) / 2 - k)
                 axes.plot([found["low"], found["high"]], [y, y], color=colours[guess], lw=2)
                 label = guess if row == 0 else None
                 axes.plot(found["l1"], y, "o", ms=5, color=colours[guess], label=label)

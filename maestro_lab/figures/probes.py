@@ -14,10 +14,10 @@ from maestro_lab.training.probe import ProbeResult
 __all__ = ["predicted_and_true", "probe_scores"]
 
 _METRICS = {
-    "r2": "R² on held-out blocks",
-    "accuracy": "accuracy on held-out blocks",
-    "macro_f1": "macro F1 on held-out blocks",
-    "negative_rmse": "minus RMSE on held-out blocks",
+    "r2": "R²",
+    "accuracy": "accuracy",
+    "macro_f1": "macro F1",
+    "negative_rmse": "minus RMSE",
 }
 
 
@@ -27,7 +27,7 @@ def probe_scores(result: ProbeResult, *, title: str = "") -> Figure:
     names, methods = (list(dict.fromkeys(scores[c])) for c in ("features", "probe"))
     with styled():
         figure = new_figure(0.9 + 0.45 * len(names))
-        panels = figure.subplots(1, len(methods), sharey=True, squeeze=False)[0]
+        panels = figure.subplots(1, len(methods), sharey=True, sharex=True, squeeze=False)[0]
         for axes, method in zip(panels, methods, strict=True):
             part = scores[scores["probe"] == method].set_index("features")
             for row, name in enumerate(names[::-1]):
@@ -44,7 +44,8 @@ def probe_scores(result: ProbeResult, *, title: str = "") -> Figure:
             axes.set(title=f"{method} probe", xlabel=_METRICS[result.metric])
             axes.grid(axis="x", alpha=0.3, lw=0.5)
         if title:
-            figure.suptitle(title, fontsize=9)
+            blocks = scores["blocks"].iloc[0]
+            figure.suptitle(f"{title}, {blocks} held-out blocks", fontsize=9)
     return finish(figure)
 
 

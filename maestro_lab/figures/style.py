@@ -140,17 +140,17 @@ def bare(axes: Axes) -> None:
 
 
 def hatch(axes: Axes, bad: np.ndarray) -> None:
-    """Hatch pixels that are not valid; the whole image at once where all are."""
-    if bad.all():
-        height, width = bad.shape
-        axes.add_patch(
-            Rectangle((-0.5, -0.5), width, height, fill=False, hatch="////", lw=0, ec="#00000080")
-        )
-        return
+    """Fade and hatch pixels that are not valid; the whole image at once where all are."""
+    veil = np.zeros((*bad.shape, 4))
+    veil[bad] = 1, 1, 1, 0.6
+    axes.imshow(veil)
+    boxes = [(0, 0, *bad.shape[::-1])] if bad.all() else []
     for y, line in enumerate(np.pad(bad, ((0, 0), (1, 1))).astype(int)):
         starts, ends = (np.flatnonzero(np.diff(line) == step) for step in (1, -1))
-        for start, end in zip(starts, ends, strict=True):
-            axes.add_patch(
-                Rectangle((start - 0.5, y - 0.5), end - start, 1, fill=False, hatch="/////", lw=0,
-                          ec="#00000080")
-            )  # fmt: skip
+        if not bad.all():
+            boxes += [(x, y, end - x, 1) for x, end in zip(starts, ends, strict=True)]
+    for x, y, width, height in boxes:
+        axes.add_patch(
+            Rectangle((x - 0.5, y - 0.5), width, height, fill=False, hatch="/////", lw=0,
+                      ec="#00000080")
+        )  # fmt: skip

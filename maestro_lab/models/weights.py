@@ -86,6 +86,15 @@ def save_model(
         If ``parameters`` are not those of the model, or the files cannot be written.
     """
     folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise WeightsError(
+            f"{folder} cannot be made",
+            expected="a folder, or a place for one",
+            found=error.strerror,
+            do="name another folder",
+        ) from error
     state = {**model.state_dict(), **(parameters or {})}
     _fit(model.state_dict(), state, partial=False)
     state = {name: t.detach().cpu().contiguous().clone() for name, t in state.items()}

@@ -230,6 +230,7 @@ def start_run(notebook: str, namespace: Mapping[str, Any], folder: str | Path = 
         "notebook": stem,
         "parameters": declared(namespace),
         "status": "interactive",
+        "cwd": str(Path.cwd()),
         **cards.circumstances(Path.cwd()),
     }
     card["seed"] = card["parameters"].get("seed")

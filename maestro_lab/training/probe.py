@@ -17,6 +17,7 @@ TASKS = ("regression", "classification")
 METHODS = ("linear", "knn")
 ALL_METHODS = (*METHODS, "logistic")
 _NEIGHBOURS = 20
+_LEAST = 4  # training units
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class ProbeResult:
     Parameters
     ----------
     scores
-        One row for each (features, probe): score, low, high, units.
+        One row for each (features, probe): score, low, high, test units, blocks they lie in.
     differences
         One row for each probe: by how much ``better`` is above ``worse`` on the same resampled
         blocks: difference, low, high.
@@ -69,6 +70,12 @@ class ProbeResult:
     units: Units
     metric: str
     chosen: dict[tuple[str, str], str] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return f"{self.scores.round(3)}\n\n{self.differences.round(3)}"
+
+    def _repr_html_(self) -> str:
+        return self.scores.round(3).to_html() + self.differences.round(3).to_html()
 
     def score(self, features: str, method: str) -> tuple[float, float, float]:
         """Return (score, low, high)."""
@@ -194,6 +201,13 @@ def probe(
     if metric not in SCORES:
         raise ParameterError("metric", expected=" | ".join(SCORES), found=repr(metric))
     test = target.split == "test"
+    if (~test).sum() < _LEAST:
+        raise ParameterError(
+            "too little to fit a probe on",
+            expected=f"at least {_LEAST} training units",
+            found=int((~test).sum()),
+            do="probe a cube with more samples",
+        )
     truth, block = target.target[test], target.block[test]
     predictions: dict[tuple[str, str], list[np.ndarray]] = {}
     chosen = {}
@@ -205,7 +219,7 @@ def probe(
     rows = []
     for (name, method), several in predictions.items():
         score, low, high = bootstrap(metric, truth, several, block, draws=draws, seed=seed)
-        rows.append((name, method, score, low, high, int(test.sum())))
+        rows.append((name, method, score, low, high, int(test.sum()), len(np.unique(block))))
     differences = []
     for better, worse in compare:
         for method in methods:
@@ -213,7 +227,9 @@ def probe(
             found = bootstrap_difference(metric, truth, *pair, block, draws=draws, seed=seed)
             differences.append((better, worse, method, *found))
     return ProbeResult(
-        pd.DataFrame(rows, columns=["features", "probe", "score", "low", "high", "units"]),
+        pd.DataFrame(
+            rows, columns=["features", "probe", "score", "low", "high", "units", "blocks"]
+        ),
         pd.DataFrame(
             differences, columns=["better", "worse", "probe", "difference", "low", "high"]
         ),

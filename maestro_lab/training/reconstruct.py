@@ -18,13 +18,15 @@ from maestro_lab.training.pretrain import EVALUATION_EPOCH
 __all__ = [
     "GUESSES",
     "Reconstruction",
+    "band_mean",
     "reconstruct",
     "reconstruction_errors",
     "reconstruction_scores",
 ]
 
-GUESSES = ("model", "nearest date", "zero")
-"""The model, a copy of the nearest visible date of the same place, and the normalised mean."""
+GUESSES = ("model", "nearest date", "band mean", "zero")
+"""The model; a copy of the nearest visible date of the same place; what each band is on average
+where the sample is visible, the same in every patch; and the normalised mean."""
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,17 @@ def nearest_date(r: Reconstruction) -> np.ndarray:
     return np.where(np.isfinite(cost.min(axis=2)), copied, 0.0)
 
 
+def band_mean(r: Reconstruction) -> np.ndarray:
+    """Guess each hidden pixel by the mean of its band over all that is visible of the sample.
+
+    Where bands are normalised together, how they differ on average needs no learning at all.
+    """
+    seen = ~r.masked & r.valid[:, :, None]  # (b, d, c, y, x)
+    count = seen.sum((1, 3, 4), keepdims=True)
+    total = np.where(seen, r.target, 0).sum((1, 3, 4), keepdims=True)
+    return np.broadcast_to(total / np.maximum(count, 1), r.target.shape)
+
+
 def reconstruction_errors(
     model: Maestro, data: CubeDataset, *, seed: int = 0, batch_size: int = 32
 ) -> pd.DataFrame:
@@ -142,7 +155,7 @@ def reconstruction_errors(
     for batch in loader(data, batch_size):
         for name, r in reconstruct(model, batch, seed=seed).items():
             scored = r.masked & r.valid[:, :, None]
-            guesses = (r.prediction, nearest_date(r), np.zeros_like(r.target))
+            guesses = (r.prediction, nearest_date(r), band_mean(r), np.zeros_like(r.target))
             sums = {
                 guess: (np.abs(values - r.target) * scored).sum((1, 2, 3, 4))
                 for guess, values in zip(GUESSES, guesses, strict=True)

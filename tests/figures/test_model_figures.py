@@ -82,6 +82,7 @@ def test_gain_compares_the_model_with_trivial_guesses(scores):
     assert [t.get_text() for t in axes.get_legend().get_texts()] == [
         "model",
         "nearest date",
+        "band mean",
         "zero",
     ]
     names = [label.get_text() for label in axes.get_yticklabels()]
@@ -130,7 +131,7 @@ def test_losses_of_nothing_are_refused_and_of_no_modality_drawn():
 def test_probe_scores_stand_beside_their_baselines(heights):
     figure = probe_scores(heights, title="height")
     assert [axes.get_title() for axes in figure.axes] == ["linear probe", "knn probe"]
-    assert figure.get_suptitle() == "height"
+    assert figure.get_suptitle() == "height, 2 held-out blocks"
     for axes, method in zip(figure.axes, ("linear", "knn"), strict=True):
         for k, name in enumerate(("encoder", "medians")):
             score, low, high = heights.score(name, method)

@@ -209,9 +209,12 @@ def test_facts_that_json_cannot_hold_leave_nothing(model, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_folder_that_is_not_there(model, tmp_path):
-    with pytest.raises(WeightsError, match="could not be written"):
-        save_model(model, tmp_path / "absent")
+def test_a_folder_that_is_not_there_is_made_if_it_can_be(model, tmp_path):
+    save_model(model, tmp_path / "new" / "folder")
+    assert (tmp_path / "new" / "folder" / "model.safetensors").is_file()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(WeightsError, match="cannot be made"):
+        save_model(model, tmp_path / "file" / "folder")
 
 
 @pytest.mark.parametrize("fusion", ["group", "shared"])

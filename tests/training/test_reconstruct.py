@@ -10,6 +10,7 @@ from maestro_lab.training.pretrain import evaluate_loss
 from maestro_lab.training.reconstruct import (
     GUESSES,
     Reconstruction,
+    band_mean,
     nearest_date,
     reconstruct,
     reconstruction_errors,
@@ -72,6 +73,14 @@ def test_places_are_copied_from_the_same_place():
     expected = target.copy()
     expected[0, 1, 0, 1, 2] = target[0, 0, 0, 1, 2]
     assert (nearest_date(r) == expected).all()
+
+
+def test_the_band_mean_is_that_of_what_is_visible_and_valid():
+    r = constructed([10, 20, 30, 40], [1, 2, 6, 9], [False, True, False, True])
+    found = band_mean(r)[0, :, 0, 0, 0]
+    assert found.tolist() == [3.5] * 4
+    nothing = constructed([10, 20], [1, 2], [True, True])
+    assert not band_mean(nothing).any()
 
 
 def test_the_same_seed_hides_the_same(model, data):
@@ -145,10 +154,10 @@ def table(rows):
 
 def test_scores_by_hand():
     errors = table([
-        (0, "s2", 10, 1.0, 2.0, 4.0),
-        (1, "s2", 30, 7.0, 6.0, 12.0),
-        (0, "s1", 10, 5.0, 5.0, 5.0),
-        (1, "s1", 0, 0.0, 0.0, 0.0),
+        (0, "s2", 10, 1.0, 2.0, 3.0, 4.0),
+        (1, "s2", 30, 7.0, 6.0, 9.0, 12.0),
+        (0, "s1", 10, 5.0, 5.0, 5.0, 5.0),
+        (1, "s1", 0, 0.0, 0.0, 0.0, 0.0),
     ])  # fmt: skip
     scores = reconstruction_scores(errors, np.array([7, 8]), draws=200)
     found = scores.set_index(["modality", "guess"])
@@ -166,7 +175,7 @@ def test_scores_by_hand():
 
 def test_samples_of_one_block_are_resampled_together():
     """Samples that differ, in pairs of equal sums: between blocks of two nothing varies."""
-    errors = table([(i, "s2", 10, 2.0 + 6.0 * (i % 2), 10.0, 10.0) for i in range(40)])
+    errors = table([(i, "s2", 10, 2.0 + 6.0 * (i % 2), 10.0, 10.0, 10.0) for i in range(40)])
     width = {}
     for name, block in {"pairs": np.arange(40) // 2, "own": np.arange(40)}.items():
         row = reconstruction_scores(errors, block, draws=100).iloc[0]
@@ -175,5 +184,5 @@ def test_samples_of_one_block_are_resampled_together():
 
 
 def test_a_modality_without_a_scored_pixel_has_no_rows():
-    errors = table([(0, "s2", 10, 1.0, 2.0, 4.0), (0, "s1", 0, 0.0, 0.0, 0.0)])
+    errors = table([(0, "s2", 10, 1.0, 2.0, 3.0, 4.0), (0, "s1", 0, 0.0, 0.0, 0.0, 0.0)])
     assert set(reconstruction_scores(errors, np.zeros(1), draws=5)["modality"]) == {"s2", "all"}
