@@ -102,6 +102,7 @@ def contract_for(
     8
     """
     names = modality_names(cube)
+    modalities = [modalities] if isinstance(modalities, str) else modalities
     wanted = names if modalities is None else list(modalities)
     entry = _entry(cube)
     found = {}
@@ -125,7 +126,7 @@ def contract_for(
             known = [str(b) for b in ds["band"].values]
             options[field] = _restrict(name, field, groups, options["bands"], known)
         several = dates.get(name) if isinstance(dates, Mapping) else dates
-        if several and (isinstance(dates, Mapping) or ds.sizes["time"] > 1):
+        if several is not None and (isinstance(dates, Mapping) or ds.sizes["time"] > 1):
             options["dates"] = several
         if patch and name in patch:
             options["patch"] = patch[name]

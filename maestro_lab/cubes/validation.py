@@ -77,7 +77,12 @@ def validate(cube: xr.DataTree, *, values: int | None = 8) -> xr.DataTree:
         Names the modality, what was expected and what was found.
     """
     if not isinstance(cube, xr.DataTree):
-        raise CubeError("not a cube", expected="an xarray.DataTree", found=type(cube).__name__)
+        raise CubeError(
+            "not a cube",
+            expected="an xarray.DataTree",
+            found=type(cube).__name__,
+            do="open one with maestro_lab.open_cube(name)",
+        )
     _check_root(cube)
     names = modality_names(cube)
     if not names:

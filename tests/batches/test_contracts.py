@@ -164,3 +164,17 @@ def test_a_coarse_band_on_its_own_gets_patches_of_several_pixels():
     heights = only(small_cube(), "dem")
     coarse = changed(heights, "dem", lambda ds: ds.assign_attrs(gsd=90.0))
     assert contract_for(coarse).modalities["dem"].patch == 2
+
+
+@pytest.mark.parametrize(
+    "groups", ["B02", ["B02"], [["B2", "B03"]]], ids=["a string", "a flat list", "an unknown band"]
+)
+def test_groups_that_name_no_bands_of_the_cube_are_refused(cube, groups):
+    with pytest.raises(ContractError, match="norm_groups"):
+        contract_for(cube, norm_groups={"s2": groups})
+
+
+def test_a_lone_name_is_one_modality_and_no_dates_are_refused(cube):
+    assert list(contract_for(cube, modalities="s2").modalities) == ["s2"]
+    with pytest.raises(ContractError, match="dates"):
+        contract_for(cube, dates={"s2": 0})
