@@ -13,7 +13,7 @@ import torch
 import xarray as xr
 
 from maestro_lab.bands import group_bands
-from maestro_lab.batches import CubeDataset, contract_for
+from maestro_lab.batches import CubeDataset, check_contract, contract_for
 from maestro_lab.catalogue import open_cube
 from maestro_lab.cubes.contract import modality_names
 from maestro_lab.errors import RunError
@@ -114,6 +114,8 @@ def pretrained(
         If the folder is no pretraining run.
     WeightsError
         If its weights are missing or damaged.
+    ContractError
+        If the cube lacks what the model needs.
     """
     if not folder:
         return _tiny(cube, root, dict(options or {}))
@@ -130,6 +132,7 @@ def pretrained(
         _found(parameters.get(key, ""), run.card.get("cwd", "")) for key in ("cube", "root")
     )
     data = in_memory(open_cube(name, root=folder, **parameters.get("options", {})))
+    check_contract(data, model.config.contract)  # says which modality, band or unit differs
     recorded, now = run.card.get("fingerprint"), fingerprint(data)
     if recorded and recorded != now:
         raise RunError(
