@@ -16,7 +16,7 @@ from maestro_lab.batches import CubeDataset
 from maestro_lab.batches.seasons import seasonal_medians
 from maestro_lab.batches.targets import Target, target_at
 from maestro_lab.contract import Contract
-from maestro_lab.cubes.contract import modality_names
+from maestro_lab.cubes.contract import modality_names, window_side
 from maestro_lab.cubes.splits import leakage
 from maestro_lab.errors import ParameterError
 from maestro_lab.models.maestro import Maestro
@@ -58,13 +58,14 @@ def groups_for(
     wanted = list(modalities) or modality_names(cube)
     if not band_groups:
         return {name: g.groups for name, g in group_bands(cube, modalities=wanted).items()}
-    found = {name: g for name, g in load_groups(band_groups).items() if name in wanted}
+    loaded = load_groups(band_groups)
+    found = {name: g for name, g in loaded.items() if name in wanted}
     missing = [name for name in wanted if name not in found and cube[name].sizes["band"] > 1]
     if missing:
         raise ParameterError(
             f"{band_groups} has no groups for {', '.join(missing)}",
             expected="groups of the bands of this cube",
-            found=f"groups for {', '.join(load_groups(band_groups))}",
+            found=f"groups for {', '.join(loaded)}",
             do="run 01_band_groups on this cube, or leave band_groups empty",
         )
     return found
@@ -218,12 +219,10 @@ def leakage_report(cube: xr.DataTree) -> pd.DataFrame | str:
         if needed not in split:
             return f"This cube has no samples in split {needed!r}: there is no distance to tell."
     found = leakage(x, y, split)
-    first = cube[modality_names(cube)[0]]
-    side = first.sizes["x"] * float(first.attrs["gsd"])
     row = {
         "nearest test to train (m)": found["nearest"],
         "median (m)": found["median"],
-        "side of a window (m)": side,
+        "side of a window (m)": window_side(cube),
         "blocks under test": len(np.unique(cube["block"].values[split == "test"])),
     }
     return pd.DataFrame([row]).round(0)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
+from maestro_lab.lazy import lazily
 
 _HOMES = {
     "REFERENCES": "groups",
@@ -19,9 +18,4 @@ _HOMES = {
 }
 
 __all__ = sorted(_HOMES)
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'maestro_lab.bands' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"maestro_lab.bands.{_HOMES[name]}"), name)
+__getattr__ = lazily(__name__, {n: f"{__name__}.{home}" for n, home in _HOMES.items()})

@@ -43,6 +43,7 @@ __all__ = [
     "make_modality",
     "modality_names",
     "validate",
+    "window_side",
 ]
 
 
@@ -190,3 +191,9 @@ def assemble(
     if targets is not None:
         children[TARGETS] = xr.DataTree(targets)
     return validate(xr.DataTree(root, children=children))
+
+
+def window_side(cube: xr.DataTree) -> float:
+    """Return the side of a cube's windows in metres, as its first modality tells it."""
+    first = cube[modality_names(cube)[0]]
+    return first.sizes["x"] * float(first.attrs["gsd"])

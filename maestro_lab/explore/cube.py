@@ -77,24 +77,19 @@ class CubeExplorer(Explorer):
                 left.axis("off")
                 right.axis("off")
                 return finish(figure)
-            chosen = int(there[min(date, len(there) - 1)])
-            _image(left, ds.isel(time=there), int(np.flatnonzero(there == chosen)[0]))
-            _course(right, ds.isel(time=there), days[chosen])
+            ds, date = ds.isel(time=there), min(date, len(there) - 1)
+            _image(left, ds, date)
+            _course(right, ds, days[there[date]])
             name = self.cube["sample"].values[sample]
-            figure.suptitle(
-                f"{name}: date {min(date, len(there) - 1) + 1} of {len(there)}", fontsize=9
-            )
+            figure.suptitle(f"{name}: date {date + 1} of {len(there)}", fontsize=9)
         return finish(figure)
 
 
 def _image(axes: Any, ds: xr.Dataset, date: int) -> None:
     """Draw one date, as bright as it is among the others; hatched where it is not valid."""
-    from maestro_lab.figures.style import as_rgb, bare, composite, hatch, stretch
+    from maestro_lab.figures.style import as_rgb, bare, composites, hatch, stretch
 
-    bands, words = composite([str(b) for b in ds["band"].values])
-    images, valid = ds["values"].values[:, bands].astype(float), ds["valid"].values
-    if ds.attrs["units"] == "linear power":
-        images, words = 10 * np.log10(np.maximum(images, 1e-6)), f"{words} (dB)"
+    (images, words), valid = composites(ds), ds["valid"].values
     axes.imshow(as_rgb(images[date], stretch(images, valid if valid.any() else None)))
     hatch(axes, ~valid[date])
     bare(axes)

@@ -8,7 +8,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from maestro_lab.cubes.contract import SPLITS, modality_names
+from maestro_lab.cubes.contract import SPLITS, modality_names, window_side
 from maestro_lab.errors import ParameterError
 from maestro_lab.figures.style import (
     COLOURS,
@@ -16,7 +16,7 @@ from maestro_lab.figures.style import (
     WIDTH,
     as_rgb,
     bare,
-    composite,
+    composites,
     finish,
     hatch,
     new_figure,
@@ -84,11 +84,9 @@ def _row(ds: xr.Dataset, dates: int) -> tuple[np.ndarray, np.ndarray, np.ndarray
         if count
         else there
     )
-    bands, words = composite([str(b) for b in ds["band"].values])
-    images = ds["values"].isel(time=chosen, band=bands).values.astype(float)
-    if ds.attrs["units"] == "linear power":
-        images, words = 10 * np.log10(np.maximum(images, 1e-6)), f"{words} (dB)"
-    return images, ds["valid"].isel(time=chosen).values, ds["time"].values[chosen], words
+    ds = ds.isel(time=chosen)
+    images, words = composites(ds)
+    return images, ds["valid"].values, ds["time"].values, words
 
 
 def _draw_row(
@@ -111,7 +109,7 @@ def split_map(cube: xr.DataTree) -> Figure | None:
     if "easting" not in cube.data_vars or "northing" not in cube.data_vars:
         return None
     x, y = (np.asarray(cube[n].values, float) for n in ("easting", "northing"))
-    side = float(cube.attrs.get("window") or _side(cube))
+    side = float(cube.attrs.get("window") or window_side(cube))
     split = np.asarray(cube["split"].values).astype(str)
     with styled():
         figure = new_figure(3.2)
@@ -131,8 +129,3 @@ def split_map(cube: xr.DataTree) -> Figure | None:
         axes.legend(handles, words, loc="center left", bbox_to_anchor=(1.02, 0.5))
         axes.set_title("splits: whole regions, neighbours kept apart")
     return finish(figure)
-
-
-def _side(cube: xr.DataTree) -> float:
-    name = modality_names(cube)[0]
-    return cube[name].sizes["x"] * float(cube[name].attrs["gsd"])

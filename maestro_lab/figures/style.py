@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -16,6 +17,7 @@ __all__ = [
     "GREY",
     "WIDTH",
     "composite",
+    "composites",
     "finish",
     "hatch",
     "new_figure",
@@ -101,6 +103,15 @@ def composite(bands: Sequence[str]) -> tuple[list[int], str]:
     if len(bands) >= 3:
         return [2, 1, 0], " ".join(bands[i] for i in (2, 1, 0))
     return [0], bands[0]
+
+
+def composites(ds: xr.Dataset) -> tuple[np.ndarray, str]:
+    """Take the bands of a modality to show, (..., c, y, x), radar in dB, and name them."""
+    bands, words = composite([str(b) for b in ds["band"].values])
+    images = ds["values"].isel(band=bands).values.astype(float)
+    if ds.attrs["units"] == "linear power":
+        return 10 * np.log10(np.maximum(images, 1e-6)), f"{words} (dB)"
+    return images, words
 
 
 def stretch(
