@@ -12,6 +12,14 @@ __version__ = "0.1.0"
 
 _PLACES = {
     "maestro_lab.bands": ("BandGroups",),
+    "maestro_lab.band_steps": (
+        "balance_tables",
+        "groups_for",
+        "groups_results",
+        "reference_report",
+        "stability_report",
+        "survey_bands",
+    ),
     "maestro_lab.batches": ("CubeDataset", "contract_for"),
     "maestro_lab.catalogue": ("Catalog", "catalog", "open_cube"),
     "maestro_lab.contract": ("Contract", "Modality"),
@@ -41,7 +49,6 @@ _PLACES = {
     ),
     "maestro_lab.workflow": (
         "features",
-        "groups_for",
         "held_out",
         "leakage_report",
         "probe_places",

@@ -198,13 +198,14 @@ def open_cube(
     catalogue: str | Path | None = None,
     **overrides: Any,
 ) -> xr.DataTree:
-    """Open a cube of the catalogue, or one saved as zarr.
+    """Open a cube of the catalogue, or one saved as zarr or netCDF.
 
     Parameters
     ----------
     name
         Name of a catalogue entry, or the path of a cube saved by
-        :func:`~maestro_lab.cubes.store.save_cube`.
+        :func:`~maestro_lab.cubes.store.save_cube` as zarr or netCDF. ``NAME:FOLDER`` stands for
+        an entry and its root.
     root
         Folder of the data, for cubes that are read from files; empty keeps the entry's.
     catalogue
@@ -231,6 +232,9 @@ def open_cube(
     >>> list(cube.children)[0]
     's2'
     """
+    kind, colon, folder = str(name).partition(":")
+    if colon and kind and not _is_path(kind) and not root:
+        name, root = kind, folder
     if root:
         overrides["root"] = root
     if _is_path(name):
@@ -250,7 +254,9 @@ def open_cube(
 
 
 def _is_path(name: str | Path) -> bool:
-    return isinstance(name, Path) or "/" in name or os.sep in name or name.endswith(".zarr")
+    return (
+        isinstance(name, Path) or "/" in name or os.sep in name or name.endswith((".zarr", ".nc"))
+    )
 
 
 def _call(

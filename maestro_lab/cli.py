@@ -149,6 +149,46 @@ def _open(cube: str, options: tuple[tuple[str, str], ...]) -> xr.DataTree:
 
 
 @main.command()
+@click.argument("cube")
+@_reader_options
+@click.option("-m", "--modality", "modalities", multiple=True, help="Default: all. Repeatable.")
+@click.option("-s", "--statistic", default="correlation", help="correlation, overlap, ...")
+@click.option("--clouds", default="out", help="out: clear pixels only; in: clouds and all.")
+@click.option("--season", default="", help="DJF, MAM, JJA or SON; default the whole year.")
+@click.option("--region", default="", help="A quarter or block; default everywhere.")
+@click.option("-l", "--linkage", default="average", help="average, complete or single.")
+@click.option("-k", "--k", "groups", type=click.IntRange(0), default=0, help="0: by silhouette.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--save", "path", type=click.Path(path_type=Path), help="Write a groups file.")
+def groups(
+    cube: str,
+    options: tuple[tuple[str, str], ...],
+    modalities: tuple[str, ...],
+    path: Path | None,
+    as_json: bool,
+    **how: Any,
+) -> None:
+    """Say which bands of CUBE belong together, and how sure that is.
+
+    CUBE is a name of the catalogue, NAME:FOLDER for a data set in its native folder, or the path
+    of a cube saved as zarr or netCDF. Measured on training samples where there are some.
+    """
+    import json
+
+    from maestro_lab.bands import group_bands, save_groups
+    from maestro_lab.bands.account import account, in_words
+
+    found = group_bands(_open(cube, options), modalities=modalities or None, **how)
+    accounts = {name: account(grouping) for name, grouping in found.items()}
+    if as_json:
+        click.echo(json.dumps(accounts, indent=1))
+    else:
+        click.echo("\n\n".join(in_words(a) for a in accounts.values()))
+    if path is not None:
+        click.echo(f"groups: {save_groups(found, path)}", err=True)
+
+
+@main.command()
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--csv", type=click.Path(path_type=Path), help="Write the table to this file.")
 def collect(folder: Path, csv: Path | None) -> None:

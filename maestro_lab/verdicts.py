@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from maestro_lab.bands import Grouping, Stability
 from maestro_lab.training.probe import ProbeResult
 
 __all__ = ["groups_verdict", "pretrain_verdict", "probe_verdict", "reconstruction_verdict"]
@@ -15,24 +16,53 @@ __all__ = ["groups_verdict", "pretrain_verdict", "probe_verdict", "reconstructio
 _NAMES = {"r2": "R²", "accuracy": "accuracy", "macro_f1": "macro F1", "negative_rmse": "-RMSE"}
 
 
-def groups_verdict(comparison: pd.DataFrame) -> str:
-    """Say which groups were proposed, and how many ways of measuring agree with them.
+def groups_verdict(
+    comparison: pd.DataFrame,
+    groupings: Mapping[str, Grouping] | None = None,
+    sure: Mapping[str, Stability | None] | None = None,
+) -> str:
+    """Say which groups were proposed, how many ways of measuring agree, and how firm they are.
 
     Parameters
     ----------
     comparison
         From :func:`~maestro_lab.bands.compare_groupings`.
+    groupings
+        From :func:`~maestro_lab.bands.group_bands`; with them the other cloud policy is told too.
+    sure
+        Modality to :func:`~maestro_lab.bands.stability`.
     """
     if comparison.empty:
         return "No modality has three bands or more: there is nothing to group."
-    parts = []
+    sentences = []
     for name, rows in comparison.groupby("modality", sort=False):
         ways = int(rows["ways"].sum())
         proposed = rows[rows["proposed"]]
         agree = int(proposed["ways"].sum())
         groups = proposed["groups"].iloc[0] if agree else rows["groups"].iloc[0]
-        parts.append(f"{name}: {groups} ({agree} of {ways} ways of measuring agree)")
-    return "; ".join(parts) + "."
+        sentence = f"{name}: {groups} ({agree} of {ways} ways of measuring agree)"
+        other = _other_clouds(rows, (groupings or {}).get(name))
+        if other:
+            sentence += f"; {other}"
+        drawn = (sure or {}).get(name)
+        if drawn is not None:
+            sentence += f"; {drawn.over}s drawn again: {drawn.verdict.split(':')[0]}"
+        sentences.append(sentence)
+    return ". ".join(sentences) + "."
+
+
+def _other_clouds(rows: pd.DataFrame, grouping: Grouping | None) -> str:
+    """Say what the same statistic and linkage give under the other cloud policy."""
+    other = {"in": "out", "out": "in"}.get(
+        grouping.statistics.selection.clouds if grouping else "", ""
+    )
+    if not other:
+        return ""
+    way = f"{grouping.statistic}, {grouping.linkage}, clouds {other}"
+    row = next(r for r in rows.itertuples() if way in r.which.split("; "))
+    if row.proposed:
+        return f"the same with clouds {other}"
+    return f"with clouds {other} the same statistic gives {row.groups}"
 
 
 def pretrain_verdict(metrics: Sequence[Mapping[str, Any]]) -> str:

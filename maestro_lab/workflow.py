@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
-from maestro_lab.bands import BandGroups, group_bands, load_groups
 from maestro_lab.batches import CubeDataset
 from maestro_lab.batches.seasons import seasonal_medians
 from maestro_lab.batches.targets import Target, target_at
 from maestro_lab.contract import Contract
-from maestro_lab.cubes.contract import modality_names, window_side
+from maestro_lab.cubes.contract import window_side
 from maestro_lab.cubes.splits import leakage
 from maestro_lab.errors import ParameterError
 from maestro_lab.models.maestro import Maestro
@@ -27,7 +24,6 @@ from maestro_lab.training.probe import METHODS, ProbeResult, probe, units
 __all__ = [
     "Features",
     "features",
-    "groups_for",
     "held_out",
     "leakage_report",
     "probe_places",
@@ -39,36 +35,6 @@ __all__ = [
 
 HELD_OUT = ("val", "test")
 PRETRAINED, RANDOM, MEDIANS = "pretrained encoder", "random weights", "seasonal medians"
-
-
-def groups_for(
-    cube: xr.DataTree, band_groups: str | Path = "", modalities: Sequence[str] = ()
-) -> dict[str, BandGroups]:
-    """Return the band groups of a cube: those a run of notebook 01 left, or measured now.
-
-    Parameters
-    ----------
-    cube
-        The cube.
-    band_groups
-        Run folder of notebook 01, or its ``groups.json``; empty measures.
-    modalities
-        Which modalities; empty takes all. Groups of others are left out.
-    """
-    wanted = list(modalities) or modality_names(cube)
-    if not band_groups:
-        return {name: g.groups for name, g in group_bands(cube, modalities=wanted).items()}
-    loaded = load_groups(band_groups)
-    found = {name: g for name, g in loaded.items() if name in wanted}
-    missing = [name for name in wanted if name not in found and cube[name].sizes["band"] > 1]
-    if missing:
-        raise ParameterError(
-            f"{band_groups} has no groups for {', '.join(missing)}",
-            expected="groups of the bands of this cube",
-            found=f"groups for {', '.join(loaded)}",
-            do="run 01_band_groups on this cube, or leave band_groups empty",
-        )
-    return found
 
 
 def held_out(

@@ -124,7 +124,7 @@ def test_a_room_knows_its_own_libraries_only(where, never):
 
 
 ROOMS = ("catalogue", "cubes", "bands", "batches", "models", "training", "runs", "figures",
-         "explore", "reopen", "workflow", "verdicts", "cli")  # fmt: skip
+         "explore", "reopen", "band_steps", "workflow", "verdicts", "cli")  # fmt: skip
 MAY_IMPORT = {
     "cubes": (),
     "bands": ("cubes",),

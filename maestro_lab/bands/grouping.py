@@ -2,38 +2,31 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import xarray as xr
-from scipy.cluster.hierarchy import cut_tree, linkage
+from scipy.cluster.hierarchy import cut_tree, leaves_list, linkage
 from scipy.spatial.distance import squareform
 from sklearn.metrics import silhouette_score
 
+from maestro_lab.bands.between import STATISTICS, distances
 from maestro_lab.bands.groups import BandGroups
-from maestro_lab.bands.statistics import BandStatistics, band_statistics
-from maestro_lab.cubes.contract import modality_names
+from maestro_lab.bands.statistics import BandStatistics
+from maestro_lab.bands.survey import Survey
 from maestro_lab.errors import ParameterError
 
 __all__ = [
-    "DISTANCES",
     "LINKAGES",
     "Grouping",
     "compare_groupings",
-    "distances",
     "group_bands",
-    "load_groups",
     "propose_groups",
-    "save_groups",
+    "statistics_agreement",
 ]
 
-GROUPS_FILE = "groups.json"
-
-DISTANCES = ("correlation", "overlap")
 LINKAGES = ("average", "complete", "single")
 
 
@@ -47,57 +40,51 @@ class Grouping:
         The groups.
     statistics
         What they were measured on.
-    distance, link
+    statistic, linkage
         Which distance between bands, and which linkage.
     matrix
         (band, band) distances.
     tree
         The linkage matrix of scipy.
+    silhouette
+        Mean silhouette of the bands, -1 to 1; below 0.25 there is no structure to speak of
+        (Kaufman and Rousseeuw 1990). NaN where each band, or all of them, make one group.
     chosen
         How the number of groups was found, in words.
     """
 
     groups: BandGroups
     statistics: BandStatistics
-    distance: str
-    link: str
+    statistic: str
+    linkage: str
     matrix: np.ndarray
     tree: np.ndarray
+    silhouette: float
     chosen: str
 
+    @property
+    def order(self) -> list[int]:
+        """Numbers of the bands in the order of the tree, from the top of its picture down."""
+        if not len(self.tree):
+            return list(range(len(self.matrix)))
+        return [int(k) for k in leaves_list(self.tree)][::-1]
+
+    @property
+    def title(self) -> str:
+        """What was measured, on which pixels, and how bands were joined."""
+        words = f"{STATISTICS[self.statistic]}, {self.linkage} linkage"
+        return f"{self.statistics.title}\n{words}, {self.chosen}"
+
     def __repr__(self) -> str:
-        inside = " | ".join(" ".join(bands) for bands in self.groups.values())
-        return f"{inside}  ({self.distance}, {self.link} linkage, {self.chosen})"
-
-
-def distances(statistics: BandStatistics, distance: str = "correlation") -> np.ndarray:
-    """Return distances between bands (band, band), 0 on the diagonal.
-
-    Parameters
-    ----------
-    statistics
-        Histograms and co-moments.
-    distance
-        "correlation": 1 - |Pearson correlation|; a band that never varies is at distance 1.
-        "overlap": 1 - shared area of the histograms.
-    """
-    if distance not in DISTANCES:
-        raise ParameterError("distance", expected=" | ".join(DISTANCES), found=repr(distance))
-    if distance == "correlation":
-        matrix = 1 - np.nan_to_num(np.abs(statistics.correlation()))
-    else:
-        matrix = 1 - statistics.overlap()
-    matrix = np.clip((matrix + matrix.T) / 2, 0, 1)
-    np.fill_diagonal(matrix, 0)
-    return matrix
+        return f"{self.groups.words}  ({self.statistic}, {self.linkage} linkage, {self.chosen})"
 
 
 def propose_groups(
     statistics: BandStatistics,
     *,
     groups: int | None = None,
-    distance: str = "correlation",
-    link: str = "average",
+    statistic: str = "correlation",
+    linkage: str = "average",
 ) -> Grouping:
     """Group bands by hierarchical clustering.
 
@@ -106,80 +93,95 @@ def propose_groups(
     statistics
         What to group by.
     groups
-        Number of groups; None takes the number with the best mean silhouette.
-    distance
-        See :func:`distances`.
-    link
+        Number of groups; None or 0 takes the number with the best mean silhouette.
+    statistic
+        See :func:`~maestro_lab.bands.distances`.
+    linkage
         "average", "complete" or "single".
 
     Raises
     ------
     ParameterError
-        For an unknown distance or linkage, or if there are fewer bands than groups.
+        For an unknown statistic or linkage, or if there are fewer bands than groups.
 
     Examples
     --------
     >>> import maestro_lab as ml
     >>> from maestro_lab.bands import band_statistics
     >>> cube = ml.open_cube("landscape", samples=60, modalities=["s2"])
-    >>> print(propose_groups(band_statistics(cube, "s2", split=None), groups=3))
+    >>> print(propose_groups(band_statistics(cube, "s2", split=()), groups=3))
     B02 B03 B04 B05 | B06 B07 B08 B8A | B11 B12  (correlation, average linkage, 3 groups asked for)
     """
     bands = list(statistics.bands)
-    if link not in LINKAGES:
-        raise ParameterError("linkage", expected=" | ".join(LINKAGES), found=repr(link))
-    if groups is not None and not 1 <= groups <= len(bands):
+    if linkage not in LINKAGES:
+        raise ParameterError("linkage", expected=" | ".join(LINKAGES), found=repr(linkage))
+    if groups and not 1 <= groups <= len(bands):
         raise ParameterError("number of groups", expected=f"1 to {len(bands)}", found=groups)
-    matrix = distances(statistics, distance)
+    matrix = distances(statistics, statistic)
+    tree, labels = cluster(matrix, linkage, groups)
+    count = len(set(labels))
+    chosen = f"{count} groups asked for" if groups else f"{count} groups by silhouette"
     if len(bands) == 1:
-        tree, labels, chosen = np.empty((0, 4)), np.array([1]), "one band"
-    else:
-        tree = linkage(squareform(matrix, checks=False), link)
-        count = groups or _best_count(tree, matrix)
-        labels = _labels(tree, count)
-        chosen = f"{count} groups asked for" if groups else f"{count} groups by silhouette"
-    order = list(dict.fromkeys(labels))  # groups in the order of their first band
-    lists = [[b for b, k in zip(bands, labels, strict=True) if k == g] for g in order]
+        chosen = "one band"
+    lists = [
+        [b for b, k in zip(bands, labels, strict=True) if k == g] for g in dict.fromkeys(labels)
+    ]  # in the order of their first band
     found = BandGroups.from_lists(lists)
-    return Grouping(found, statistics, distance, link, matrix, tree, chosen)
+    score = _silhouette(matrix, labels)
+    return Grouping(found, statistics, statistic, linkage, matrix, tree, score, chosen)
 
 
-def _labels(tree: np.ndarray, count: int) -> np.ndarray:
-    """Cut a tree into exactly ``count`` groups, also where several merges are equally high."""
-    return cut_tree(tree, n_clusters=count)[:, 0]
+def cluster(
+    matrix: np.ndarray, method: str, groups: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the tree over distances (band, band), and the group of each band (band,).
+
+    The tree is cut into exactly ``groups`` groups, also where several merges are equally high;
+    without a number into those with the best mean silhouette, two for two bands.
+    """
+    size = len(matrix)
+    if size == 1:
+        return np.empty((0, 4)), np.zeros(1, int)
+    tree = linkage(squareform(matrix, checks=False), method)
+    if groups:
+        return tree, cut_tree(tree, n_clusters=groups)[:, 0]
+    cuts = cut_tree(tree, n_clusters=list(range(2, size)) or [2])
+    scores = [_silhouette(matrix, labels) for labels in cuts.T]
+    return tree, cuts[:, int(np.argmax(np.nan_to_num(scores, nan=-1)))]
 
 
-def _best_count(tree: np.ndarray, matrix: np.ndarray) -> int:
-    """Return the number of groups with the best silhouette; 2 for two bands."""
-    n = len(matrix)
-    scores = {}
-    for count in range(2, n):
-        scores[count] = silhouette_score(matrix, _labels(tree, count), metric="precomputed")
-    return max(scores, key=scores.__getitem__) if scores else min(2, n)
+def _silhouette(matrix: np.ndarray, labels: np.ndarray) -> float:
+    if not 1 < len(set(labels)) < len(labels):
+        return float("nan")
+    return float(silhouette_score(matrix, labels, metric="precomputed"))
 
 
 def group_bands(
-    cube: xr.DataTree,
+    cube: xr.DataTree | Survey,
     *,
     modalities: Sequence[str] | None = None,
     groups: int | Mapping[str, int] | None = None,
-    distance: str = "correlation",
-    link: str = "average",
-    clear_only: bool = True,
+    statistic: str = "correlation",
+    linkage: str = "average",
+    clouds: str = "out",
+    season: str = "",
+    region: str = "",
 ) -> dict[str, Grouping]:
     """Measure the bands of a cube and group them, modality by modality, on training samples.
 
     Parameters
     ----------
     cube
-        The cube.
+        The cube, or a :class:`~maestro_lab.bands.Survey` of it that remembers what it measured.
     modalities
         Which; default all.
     groups
         Number of groups, one for all modalities or one for each; None or 0 lets the silhouette
-        choose.
-    distance, link, clear_only
-        See :func:`propose_groups` and :func:`~maestro_lab.bands.band_statistics`.
+        choose. A modality with fewer bands is cut into single bands.
+    statistic, linkage
+        See :func:`propose_groups`.
+    clouds, season, region
+        See :class:`~maestro_lab.bands.selection.Selection`.
 
     Returns
     -------
@@ -191,7 +193,8 @@ def group_bands(
     ParameterError
         If ``groups`` speaks of a modality that is not grouped, or an option is unknown.
     """
-    chosen = list(modalities or modality_names(cube))
+    survey = cube if isinstance(cube, Survey) else Survey(cube)
+    chosen = list(modalities or survey.modalities)
     counts = dict(groups) if isinstance(groups, Mapping) else dict.fromkeys(chosen, groups)
     strangers = [name for name in counts if name not in chosen]
     if strangers:
@@ -200,83 +203,82 @@ def group_bands(
             expected=", ".join(chosen),
             found=", ".join(strangers),
         )
-    split = ("train",) if (np.asarray(cube["split"].values) == "train").any() else None
     found = {}
     for name in chosen:
-        statistics = band_statistics(cube, name, split=split, clear_only=clear_only)
-        count = min(counts.get(name) or 0, len(statistics.bands)) or None
-        found[name] = propose_groups(statistics, groups=count, distance=distance, link=link)
+        statistics = survey.statistics(name, clouds=clouds, season=season, region=region)
+        count = counts.get(name) or 0
+        count = min(count, len(statistics.bands)) if count > 0 else count
+        found[name] = propose_groups(statistics, groups=count, statistic=statistic, linkage=linkage)
     return found
 
 
-def compare_groupings(cube: xr.DataTree, groupings: Mapping[str, Grouping]) -> pd.DataFrame:
+def compare_groupings(
+    cube: xr.DataTree | Survey, groupings: Mapping[str, Grouping]
+) -> pd.DataFrame:
     """Group again under every statistic, linkage and cloud policy, with as many groups.
+
+    Parameters
+    ----------
+    cube
+        The cube, or a survey of it.
+    groupings
+        From :func:`group_bands`.
 
     Returns
     -------
     pandas.DataFrame
-        One row a modality and set of groups: the groups, how many of the twelve ways lead there,
-        and which ways those are. A modality whose ways all agree has one row.
+        One row a modality and set of groups: the groups, how many of all ways lead there, whether
+        these are the proposed ones, and which ways those are. Modalities with fewer than three
+        bands are left out.
     """
+    survey = cube if isinstance(cube, Survey) else Survey(cube)
     rows = []
     for name, grouping in groupings.items():
         if len(grouping.statistics.bands) < 3:
             continue
         ways: dict[BandGroups, list[str]] = {}
-        for clear_only in (True, False):
-            again = group_bands(cube, modalities=[name], clear_only=clear_only)[name].statistics
-            for distance in DISTANCES:
-                for link in LINKAGES:
+        for clouds in survey.policies(name):
+            at = grouping.statistics.selection
+            again = survey.statistics(name, clouds=clouds, season=at.season, region=at.region)
+            for statistic in STATISTICS:
+                for method in LINKAGES:
                     found = propose_groups(
-                        again, groups=len(grouping.groups), distance=distance, link=link
+                        again, groups=len(grouping.groups), statistic=statistic, linkage=method
                     )
-                    way = f"{distance}, {link}, {'clear' if clear_only else 'all'}"
+                    way = f"{statistic}, {method}, clouds {clouds}"
                     ways.setdefault(found.groups, []).append(way)
         for groups, names in sorted(ways.items(), key=lambda item: -len(item[1])):
-            inside = " | ".join(" ".join(bands) for bands in groups.values())
-            rows.append((name, inside, len(names), groups == grouping.groups, "; ".join(names)))
+            same = groups == grouping.groups
+            rows.append((name, groups.words, len(names), same, "; ".join(names)))
     return pd.DataFrame(rows, columns=["modality", "groups", "ways", "proposed", "which"])
 
 
-def save_groups(groupings: Mapping[str, Grouping | BandGroups], folder: str | Path) -> Path:
-    """Write ``groups.json`` into a run folder: modality to group name to bands."""
-    plain = {
-        name: (g.groups if isinstance(g, Grouping) else g).to_dict()
-        for name, g in groupings.items()
-    }
-    path = Path(folder) / GROUPS_FILE
-    unfinished = path.with_suffix(".unfinished")
-    unfinished.write_text(json.dumps(plain, indent=1), encoding="utf-8")
-    return unfinished.replace(path)
-
-
-def load_groups(path: str | Path) -> dict[str, BandGroups]:
-    """Read the groups that notebook 01 left in its run folder.
+def statistics_agreement(cube: xr.DataTree | Survey, grouping: Grouping) -> pd.DataFrame:
+    """Group by every statistic, with clouds in and out, and compare each two answers.
 
     Parameters
     ----------
-    path
-        The run folder, or the file itself.
+    cube
+        The cube, or a survey of it.
+    grouping
+        Names the modality, season, region, linkage and number of groups.
 
-    Raises
-    ------
-    ParameterError
-        If there is no such file, or it holds something else.
+    Returns
+    -------
+    pandas.DataFrame
+        Adjusted Rand indices (way, way): 1 for the same groups, about 0 for no more agreement than
+        chance.
     """
-    path = Path(path)
-    path = path / GROUPS_FILE if path.is_dir() else path
-    if not path.is_file():
-        raise ParameterError(
-            f"no band groups at {path}",
-            expected=f"a run folder of notebook 01, or its {GROUPS_FILE}",
-            do="run notebook 01 first, or leave the parameter empty to measure groups here",
-        )
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        return {name: BandGroups(groups) for name, groups in content.items()}
-    except (ValueError, AttributeError, TypeError) as error:
-        raise ParameterError(
-            f"{path} holds no band groups",
-            expected='{"modality": {"group": ["band", ...]}}',
-            found=str(error),
-        ) from error
+    survey = cube if isinstance(cube, Survey) else Survey(cube)
+    name, at = grouping.statistics.modality, grouping.statistics.selection
+    policies = survey.policies(name)
+    found = {}
+    for clouds in policies:
+        again = survey.statistics(name, clouds=clouds, season=at.season, region=at.region)
+        for statistic in STATISTICS:
+            way = f"{statistic}, clouds {clouds}" if len(policies) > 1 else statistic
+            found[way] = propose_groups(
+                again, groups=len(grouping.groups), statistic=statistic, linkage=grouping.linkage
+            ).groups
+    rows = [[a.agreement(b) for b in found.values()] for a in found.values()]
+    return pd.DataFrame(rows, index=list(found), columns=list(found))

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
+
+import pandas as pd
 
 from maestro_lab.errors import ParameterError
 
-__all__ = ["REFERENCES", "BandGroups"]
+__all__ = ["BandGroups"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -15,7 +18,7 @@ class BandGroups(Mapping[str, tuple[str, ...]]):
     """Named, disjoint groups of band names.
 
     Two are equal when they put the same bands together, whatever the groups are called and in
-    whatever order they stand.
+    whatever order they stand. Models, contracts and notebooks take one wherever they take groups.
 
     Parameters
     ----------
@@ -39,8 +42,13 @@ class BandGroups(Mapping[str, tuple[str, ...]]):
     groups: Mapping[str, tuple[str, ...]]
 
     def __post_init__(self) -> None:
+        if not isinstance(self.groups, Mapping):
+            raise ParameterError(
+                "band groups", expected="group name: [band, ...]", found=repr(self.groups)[:120]
+            )
         for name, bands in self.groups.items():
-            if isinstance(bands, str) or not all(isinstance(b, str) for b in bands):
+            listed = isinstance(bands, Sequence) or hasattr(bands, "__array__")
+            if isinstance(bands, str) or not listed or not all(isinstance(b, str) for b in bands):
                 raise ParameterError(
                     f"band group {name!r}", expected="a list of band names", found=repr(bands)
                 )
@@ -77,6 +85,11 @@ class BandGroups(Mapping[str, tuple[str, ...]]):
         """All bands, group by group."""
         return tuple(band for bands in self.groups.values() for band in bands)
 
+    @property
+    def words(self) -> str:
+        """The groups without their names: ``B02 B03 | B08``."""
+        return " | ".join(" ".join(bands) for bands in self.groups.values())
+
     def labels(self, bands: Sequence[str]) -> list[int]:
         """Return the number of the group that each of ``bands`` is in.
 
@@ -93,9 +106,97 @@ class BandGroups(Mapping[str, tuple[str, ...]]):
             )
         return [number[b] for b in bands]
 
+    def restricted(self, bands: Sequence[str]) -> BandGroups | None:
+        """Return the groups of those bands alone; None if none of them is grouped here.
+
+        Examples
+        --------
+        >>> BandGroups({"visible": ["B02", "B03"], "infrared": ["B08"]}).restricted(["B03", "B11"])
+        BandGroups(visible: B03)
+        """
+        kept = {name: [b for b in group if b in bands] for name, group in self.groups.items()}
+        kept = {name: group for name, group in kept.items() if group}
+        return BandGroups(kept) if kept else None
+
+    def agreement(self, other: BandGroups) -> float:
+        """Return the adjusted Rand index with other groups, over the bands that both know.
+
+        1 for the same groups, about 0 for groups that agree no more than by chance. NaN if they
+        have fewer than two bands in common.
+
+        Examples
+        --------
+        >>> groups = BandGroups.from_lists([["B02", "B03"], ["B08", "B8A"]])
+        >>> groups.agreement(BandGroups.from_lists([["B02", "B08"], ["B03", "B8A"]]))
+        -0.5
+        """
+        from sklearn.metrics import adjusted_rand_score
+
+        common = [b for b in self.bands if b in other.bands]
+        if len(common) < 2:
+            return float("nan")
+        return float(adjusted_rand_score(self.labels(common), other.labels(common)))
+
+    def as_token_bands(self, bands: Sequence[str]) -> list[list[int]]:
+        """Return token band groups as MAESTRO configures them: lists of channel numbers.
+
+        Parameters
+        ----------
+        bands
+            The bands in the order of the file's channels.
+
+        Examples
+        --------
+        >>> BandGroups({"a": ["B08"], "b": ["B03", "B02"]}).as_token_bands(["B02", "B03", "B08"])
+        [[2], [1, 0]]
+        """
+        self.labels(bands)  # every channel has a group
+        missing = [b for b in self.bands if b not in bands]
+        if missing:
+            raise ParameterError(
+                f"band {missing[0]!r} is not in the data", expected=" ".join(bands), found=str(self)
+            )
+        number = {b: k for k, b in enumerate(bands)}
+        return [[number[b] for b in group] for group in self.groups.values()]
+
+    def as_norm_bands(self, bands: Sequence[str]) -> list[int]:
+        """Return normalisation groups as MAESTRO configures them: how many channels each has.
+
+        Parameters
+        ----------
+        bands
+            The bands in the order of the model's channels; groups must be runs of neighbours.
+
+        Raises
+        ------
+        ParameterError
+            If the bands of a group do not stand side by side.
+
+        Examples
+        --------
+        >>> BandGroups({"a": ["B08"], "b": ["B03", "B02"]}).as_norm_bands(["B02", "B03", "B08"])
+        [2, 1]
+        """
+        self.as_token_bands(bands)
+        labels = self.labels(bands)
+        starts = [k for k, label in enumerate(labels) if not k or label != labels[k - 1]]
+        if len(starts) > len(self):
+            raise ParameterError(
+                "the bands of a group do not stand side by side",
+                expected=f"channels in the order {' '.join(self.bands)}",
+                found=" ".join(bands),
+                do="reorder the channels, or give the groups by name, as norm_groups",
+            )
+        return [b - a for a, b in zip(starts, [*starts[1:], len(labels)], strict=True)]
+
     def to_dict(self) -> dict[str, list[str]]:
         """Return plain data for JSON or YAML; ``BandGroups(data)`` reads it back."""
         return {name: list(bands) for name, bands in self.groups.items()}
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return a table with one row a group."""
+        rows = [(len(bands), " ".join(bands)) for bands in self.groups.values()]
+        return pd.DataFrame(rows, index=pd.Index(self.groups, name="group"), columns=["n", "bands"])
 
     def _key(self) -> frozenset[frozenset[str]]:
         return frozenset(frozenset(bands) for bands in self.groups.values())
@@ -119,15 +220,10 @@ class BandGroups(Mapping[str, tuple[str, ...]]):
         inside = " | ".join(f"{name}: {' '.join(bands)}" for name, bands in self.groups.items())
         return f"BandGroups({inside})"
 
-
-REFERENCES = {
-    "MAESTRO Sentinel-2": BandGroups(
-        {
-            "visible": ("B02", "B03", "B04", "B05"),
-            "infrared": ("B06", "B07", "B08", "B8A"),
-            "shortwave": ("B11", "B12"),
-        }
-    ),
-    "MAESTRO aerial": BandGroups({"infrared": ("NIR",), "visible": ("R", "G", "B")}),
-}
-"""Groups that papers use, to compare with."""
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><th style='text-align:left'>{escape(name)}</th>"
+            f"<td style='text-align:left'>{escape(' '.join(bands))}</td></tr>"
+            for name, bands in self.groups.items()
+        )
+        return f"<table>{rows}</table>"

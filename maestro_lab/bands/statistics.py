@@ -1,32 +1,29 @@
-"""Per-band histograms and co-moments of a modality, gathered in passes over blocks of samples.
-
-Results are small and add up: the statistics of two halves of a cube sum to those of the whole.
-"""
+"""What a pass over a modality leaves: small, addable, and all that distances are made from."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import reduce
-from operator import add
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from maestro_lab.cubes.contract import SPLITS, modality_names
-from maestro_lab.errors import CubeError, ParameterError
+from maestro_lab.bands.selection import Selection
+from maestro_lab.bands.sums import Bins, Sums, pairs
+from maestro_lab.errors import ParameterError
 
-__all__ = ["BandStatistics", "band_statistics"]
+__all__ = ["BandStatistics"]
 
-_BLOCK = 2e7  # values gathered at once
-_BINS = 256
+WITHIN = ("all", "date", "patch")
 _CONSTANT = 1e-12  # a deviation this small beside the mean is rounding
 
 
 @dataclass(frozen=True, eq=False)
 class BandStatistics:
-    """Histograms, means and co-moments of the bands of one modality.
+    """Histograms, moments and co-moments of the bands of one modality.
 
     Parameters
     ----------
@@ -35,25 +32,30 @@ class BandStatistics:
     bands, wavelengths
         Band names and their centre wavelengths in nm, in the same order.
     units
-        Units of the values.
-    clear_only
-        Whether only pixels that are ``valid`` were counted.
-    edges
-        (bins + 1,) bin edges shared by all bands; values outside fall into the end bins.
-    counts
-        (band, bins) pixels in each bin.
-    n
-        Pixels counted.
-    mean
-        (band,) means.
-    comoment
-        (band, band) sums of products of deviations from the means.
+        Units of the values measured; linear radar power is measured in dB.
+    selection
+        Which pixels were counted.
+    patch
+        Side in pixels of the patches that co-moments were taken within.
+    bins
+        Edges of the histograms and what else was fixed beforehand.
+    sums
+        Sums over all pixels.
+    missing
+        (band,) pixels left out because this band, the first to do so, was not finite.
+    bundles
+        "sample", "date" or "block" to sums of bundles of these, for resampling.
+    units_in
+        The same names to how many samples, dates or blocks there are.
+    levels
+        For 8 and 16-bit data the lowest value, and (band, level) exact counts from there on.
 
     Examples
     --------
     >>> import maestro_lab as ml
+    >>> from maestro_lab.bands import band_statistics
     >>> stats = band_statistics(ml.open_cube("landscape", samples=8), "s2")
-    >>> stats.correlation().shape
+    >>> stats.correlation("date").shape
     (10, 10)
     """
 
@@ -61,153 +63,298 @@ class BandStatistics:
     bands: tuple[str, ...]
     wavelengths: tuple[float, ...]
     units: str
-    clear_only: bool
-    edges: np.ndarray
-    counts: np.ndarray
-    n: int
-    mean: np.ndarray
-    comoment: np.ndarray
+    selection: Selection
+    patch: int
+    bins: Bins
+    sums: Sums
+    missing: np.ndarray
+    bundles: Mapping[str, Sums] = field(default_factory=dict)
+    units_in: Mapping[str, int] = field(default_factory=dict)
+    levels: tuple[int, np.ndarray] | None = None
 
     def __add__(self, other: BandStatistics) -> BandStatistics:
-        """Merge statistics of different pixels, counted with the same edges."""
-        same = ("modality", "bands", "units", "clear_only")
+        """Merge statistics of different pixels, taken with the same bins.
+
+        Bundles of both are kept side by side: a resample then draws from either.
+        """
+        same = ("modality", "bands", "units", "selection", "patch", "bins")
         differing = [f for f in same if getattr(self, f) != getattr(other, f)]
-        if differing or not np.array_equal(self.edges, other.edges):
+        if differing:
+            what = ", ".join(
+                f"{f} ({getattr(self, f)} and {getattr(other, f)})" if f != "bins" else f
+                for f in differing
+            )
             raise ParameterError(
                 "statistics cannot be merged",
-                expected="the same modality, bands, units, cloud policy and bin edges",
-                found=f"different {', '.join(differing) or 'bin edges'}",
+                expected="the same modality, bands, units, selection, patch and bins",
+                found=f"different {what}",
+                do="measure the second with bins=first.bins",
             )
-        if not self.n or not other.n:
-            return self if self.n else other
-        n = self.n + other.n
-        delta = other.mean - self.mean
-        return BandStatistics(
-            self.modality, self.bands, self.wavelengths, self.units, self.clear_only, self.edges,
-            self.counts + other.counts,
-            n,
-            self.mean + delta * other.n / n,
-            self.comoment + other.comoment + np.outer(delta, delta) * self.n * other.n / n,
-        )  # fmt: skip
+        return replace(
+            self,
+            sums=self.sums + other.sums,
+            missing=self.missing + other.missing,
+            bundles={
+                k: s.joined(other.bundles[k]) for k, s in self.bundles.items() if k in other.bundles
+            },
+            units_in={
+                k: n + other.units_in[k] for k, n in self.units_in.items() if k in other.units_in
+            },
+            levels=_merged(self.levels, other.levels),
+        )
 
-    def correlation(self) -> np.ndarray:
-        """Return Pearson correlations (band, band); NaN for a band that never varies."""
-        deviation = np.sqrt(np.diag(self.comoment))
-        varies = deviation > _CONSTANT * np.abs(self.mean) * np.sqrt(max(self.n, 1))
+    @property
+    def n(self) -> int:
+        """Pixels counted."""
+        return int(self.sums.n)
+
+    @property
+    def edges(self) -> np.ndarray:
+        """(bins + 1,) edges of the histograms."""
+        return self.bins.edges
+
+    @property
+    def counts(self) -> np.ndarray:
+        """(band, bin) pixels in each bin; values beyond the edges are in the end bins."""
+        return self.sums.counts
+
+    @property
+    def mean(self) -> np.ndarray:
+        """(band,) means."""
+        return self.bins.shift + self.sums.first / max(self.n, 1)
+
+    @property
+    def std(self) -> np.ndarray:
+        """(band,) standard deviations."""
+        return np.sqrt(np.maximum(np.diag(self.comoment()), 0) / max(self.n, 1))
+
+    @property
+    def title(self) -> str:
+        """Modality, selection and number of pixels in words."""
+        return f"{self.modality}: {self.selection}, {self.n:,} pixels"
+
+    def comoment(self, within: str = "all") -> np.ndarray:
+        """Return sums of products of deviations (band, band).
+
+        Parameters
+        ----------
+        within
+            Deviations from what: "all" from the mean over all pixels, "date" from the mean of the
+            pixel's image, "patch" from the mean of its patch.
+        """
+        if within not in WITHIN:
+            raise ParameterError("within", expected=" | ".join(WITHIN), found=repr(within))
+        sums = self.sums
+        off = {
+            "all": np.outer(sums.first, sums.first) / max(self.n, 1),
+            "date": sums.by_date,
+            "patch": sums.by_patch,
+        }[within]
+        return sums.second - off
+
+    def correlation(self, within: str = "all") -> np.ndarray:
+        """Return Pearson correlations (band, band); NaN for a band that never varies.
+
+        Parameters
+        ----------
+        within
+            See :meth:`comoment`.
+        """
+        comoment = self.comoment(within)
+        deviation = np.sqrt(np.maximum(np.diag(comoment), 0))
+        size = np.abs(self.mean) + np.abs(self.bins.shift)
+        varies = deviation > _CONSTANT * size * np.sqrt(max(self.n, 1))
         deviation = np.where(varies, deviation, np.nan)
         with np.errstate(invalid="ignore", divide="ignore"):
-            return self.comoment / np.outer(deviation, deviation)
+            return np.clip(comoment / np.outer(deviation, deviation), -1, 1)
 
     def overlap(self) -> np.ndarray:
         """Return the shared area of each two normalised histograms (band, band), 0 to 1."""
         share = self.counts / max(self.n, 1)
         return np.minimum(share[:, None], share[None, :]).sum(-1)
 
-    @property
-    def policy(self) -> str:
-        """The cloud policy in words, for titles."""
-        return "clear pixels only" if self.clear_only else "all pixels, clouds in"
+    def wasserstein(self) -> np.ndarray:
+        """Return the area between each two cumulated histograms (band, band), 0 to 1.
 
+        This is the distance that the values of one histogram must travel to become the other's,
+        as a share of the way from the first edge to the last.
+        """
+        cumulated = np.cumsum(self.counts / max(self.n, 1), 1)
+        return np.abs(cumulated[:, None] - cumulated[None, :]).mean(-1)
 
-def band_statistics(
-    cube: xr.DataTree,
-    modality: str,
-    *,
-    split: str | Sequence[str] | None = ("train",),
-    clear_only: bool = True,
-    bins: int | np.ndarray = _BINS,
-) -> BandStatistics:
-    """Gather the statistics of a modality, block by block.
+    def information(self) -> np.ndarray:
+        """Return mutual information of each two bands (band, band), in nats; NaN on the diagonal.
 
-    Parameters
-    ----------
-    cube
-        The cube; may be larger than memory.
-    modality
-        Which modality.
-    split
-        Which samples to look at; None takes all. The default keeps held-out samples unseen.
-    clear_only
-        True counts pixels that are ``valid``; False all pixels of dates that exist, clouds and all.
-    bins
-        Histogram bins between the 0.1 and 99.9 percentile of a first, thinned pass; or the edges
-        themselves, such as those of other statistics that these are to be added to.
+        Each band is cut into 16 classes that are equally full over the whole cube.
+        """
+        size = len(self.bands)
+        share = self.sums.joint / np.maximum(self.sums.joint.sum((1, 2), keepdims=True), 1)
+        apart = share.sum(2, keepdims=True) * share.sum(1, keepdims=True)
+        there = share > 0
+        ratio = np.divide(share, apart, out=np.ones_like(share), where=there)
+        found = np.full((size, size), np.nan)
+        upper = tuple(np.array(pairs(size), int).reshape(-1, 2).T)
+        found[upper] = (share * np.log(ratio)).sum((1, 2))
+        return np.where(np.isnan(found), found.T, found)
 
-    Raises
-    ------
-    CubeError
-        If no pixel is left.
-    ParameterError
-        For an unknown modality or split, or fewer than one bin.
-    """
-    if modality not in modality_names(cube):
-        raise ParameterError(
-            f"no modality {modality!r}", expected=", ".join(modality_names(cube)), found=modality
-        )
-    if np.ndim(bins) == 0 and bins < 1:
-        raise ParameterError("bins", expected="a whole number, at least 1", found=bins)
-    ds = cube[modality].to_dataset()
-    if split is not None:
-        wanted = [split] if isinstance(split, str) else list(split)
-        unknown = [s for s in wanted if s not in SPLITS]
-        if unknown:
-            raise ParameterError("split", expected=", ".join(SPLITS), found=unknown[0])
-        inside = np.isin(np.asarray(cube["split"].values).astype(str), wanted)
-        ds = ds.isel(sample=np.flatnonzero(inside))
-    edges = np.asarray(bins, float) if np.ndim(bins) else _edges(ds, clear_only, int(bins))
-    parts = [_count(pixels, ds, modality, clear_only, edges) for pixels in _blocks(ds, clear_only)]
-    if not any(part.n for part in parts):
-        raise CubeError(
-            f"{modality}: no pixel to take statistics of",
-            expected="clear pixels" if clear_only else "dated pixels",
-            found=f"none in {ds.sizes['sample']} samples",
-        )
-    return reduce(add, parts)
+    def quantile(self, q: float | np.ndarray) -> np.ndarray:
+        """Return quantiles of each band (..., band): exact for 8 and 16-bit data, else to a bin."""
+        q = np.atleast_1d(np.asarray(q, float))
+        if self.levels is not None:
+            low, table = self.levels
+            cumulated = np.cumsum(table, 1)
+            rank = np.ceil(q * self.n).clip(1)
+            return low + np.stack([np.searchsorted(c, rank) for c in cumulated], -1).squeeze()
+        cumulated = np.cumsum(self.counts, 1) / max(self.n, 1)
+        upper = self.edges[1:]
+        found = [np.interp(q, c, upper, left=self.edges[0]) for c in cumulated]
+        return np.stack(found, -1).squeeze()
 
+    def resampled(self, over: str, weights: np.ndarray) -> Iterator[BandStatistics]:
+        """Yield the statistics with each bundle counted ``weights`` (draw, bundle) times."""
+        drawn = self.bundles[over].weighted(weights)
+        for draw in range(len(weights)):
+            yield replace(self, sums=drawn.take(draw), bundles={}, units_in={}, levels=None)
 
-def _blocks(ds: xr.Dataset, clear_only: bool, thin: int = 1) -> Iterator[np.ndarray]:
-    """Yield pixels (n, band) of a few samples at a time, as float64."""
-    sizes = ds["values"].sizes
-    per_sample = max(1, math.prod(n for dim, n in sizes.items() if dim != "sample"))
-    step = max(1, int(_BLOCK / per_sample))
-    for start in range(0, ds.sizes["sample"], step * thin):
-        part = ds.isel(sample=slice(start, start + step))
-        if clear_only:
-            keep = part["valid"].values
+    def save(self, path: str | Path) -> Path:
+        """Write the statistics as netCDF (``.nc``) or JSON (``.json``).
+
+        Raises
+        ------
+        ParameterError
+            For another ending.
+        """
+        path = Path(path)
+        unfinished = path.with_name(f"{path.name}.unfinished")
+        if path.suffix == ".json":
+            plain = self.to_dataset().to_dict()
+            unfinished.write_text(json.dumps(plain, allow_nan=True), encoding="utf-8")
+        elif path.suffix == ".nc":
+            ds = self.to_dataset()
+            encoding = {name: {"zlib": True} for name, v in ds.data_vars.items() if v.ndim > 1}
+            ds.to_netcdf(unfinished, engine="h5netcdf", encoding=encoding)
         else:
-            dated = ~np.isnat(part["time"].values)
-            keep = np.broadcast_to(dated[:, :, None, None], part["valid"].shape)
-        pixels = np.moveaxis(part["values"].values, 2, -1)[keep].astype(np.float64)
-        yield pixels[np.isfinite(pixels).all(1)]
+            raise _ending(path)
+        return unfinished.replace(path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> BandStatistics:
+        """Read what :meth:`save` wrote.
+
+        Raises
+        ------
+        ParameterError
+            If there is no such file, or it holds something else.
+        """
+        path = Path(path)
+        if path.suffix not in (".json", ".nc"):
+            raise _ending(path)
+        try:
+            if path.suffix == ".json":
+                ds = xr.Dataset.from_dict(json.loads(path.read_text(encoding="utf-8")))
+            else:
+                with xr.open_dataset(path, engine="h5netcdf") as file:
+                    ds = file.load()
+            return cls.from_dataset(ds)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ParameterError(
+                f"{path} holds no band statistics",
+                expected="a file written by BandStatistics.save",
+                found=(str(error).splitlines() or [type(error).__name__])[0],
+            ) from error
+
+    def to_dataset(self) -> xr.Dataset:
+        """Return all numbers as one dataset, the form in which they are saved."""
+        found: dict[str, Any] = {
+            "edges": ("edge", self.bins.edges),
+            "cuts": (("band", "cut"), self.bins.cuts),
+            "shift": ("band", self.bins.shift),
+            "wavelength": ("band", np.asarray(self.wavelengths, float)),
+            "missing": ("band", self.missing),
+        }
+        found |= {name: (_DIMS[name], array) for name, array in self.sums.arrays().items()}
+        for over, sums in self.bundles.items():
+            found |= {
+                f"{over}_{name}": ((f"{over}_bundle", *_DIMS[name]), array)
+                for name, array in sums.arrays().items()
+            }
+        attrs: dict[str, Any] = {
+            "modality": self.modality,
+            "units": self.units,
+            "clouds": self.selection.clouds,
+            "split": " ".join(self.selection.split),
+            "season": self.selection.season,
+            "region": self.selection.region,
+            "patch": self.patch,
+            "stride": self.bins.stride,
+            **{f"{over}s": n for over, n in self.units_in.items()},
+        }
+        if self.levels is not None:
+            attrs["lowest_level"], found["levels"] = (
+                self.levels[0],
+                (("band", "level"), self.levels[1]),
+            )
+        return xr.Dataset(found, {"band": np.array(self.bands, dtype=object)}, attrs)
+
+    @classmethod
+    def from_dataset(cls, ds: xr.Dataset) -> BandStatistics:
+        """Build statistics from :meth:`to_dataset`."""
+        at = ds.attrs
+
+        def sums(prefix: str) -> Sums:
+            return Sums(**{name: ds[f"{prefix}{name}"].values for name in _DIMS})
+
+        overs = [o for o in ("sample", "date", "block") if f"{o}_n" in ds]
+        selection = Selection(
+            str(at["clouds"]), tuple(str(at["split"]).split()), str(at["season"]), str(at["region"])
+        )
+        return cls(
+            str(at["modality"]),
+            tuple(str(b) for b in ds["band"].values),
+            tuple(float(w) for w in ds["wavelength"].values),
+            str(at["units"]),
+            selection,
+            int(at["patch"]),
+            Bins(ds["edges"].values, ds["cuts"].values, ds["shift"].values, int(at["stride"])),
+            sums(""),
+            ds["missing"].values,
+            {o: sums(f"{o}_") for o in overs},
+            {o: int(at[f"{o}s"]) for o in overs},
+            (int(at["lowest_level"]), ds["levels"].values) if "levels" in ds else None,
+        )
+
+    def __repr__(self) -> str:
+        over = ", ".join(f"{n} {o}s" for o, n in self.units_in.items())
+        return (
+            f"BandStatistics({self.title}; {' '.join(self.bands)}; to resample: {over or 'none'})"
+        )
 
 
-def _edges(ds: xr.Dataset, clear_only: bool, bins: int) -> np.ndarray:
-    pixels = np.empty((0, 1))
-    for thin in sorted({max(1, ds.sizes["sample"] // 64), 1}, reverse=True):
-        seen = [some[:: max(1, len(some) // 20_000)] for some in _blocks(ds, clear_only, thin)]
-        pixels = np.concatenate(seen) if seen else pixels
-        if pixels.size:
-            break
-    low, high = np.quantile(pixels, [0.001, 0.999]) if pixels.size else (0.0, 1.0)
-    return np.linspace(low, high if high > low else low + 1, bins + 1)
+_DIMS = {
+    "n": (),
+    "first": ("band",),
+    "second": ("band", "other_band"),
+    "by_date": ("band", "other_band"),
+    "by_patch": ("band", "other_band"),
+    "counts": ("band", "bin"),
+    "joint": ("pair", "code", "other_code"),
+}
 
 
-def _count(
-    pixels: np.ndarray, ds: xr.Dataset, modality: str, clear_only: bool, edges: np.ndarray
-) -> BandStatistics:
-    inner = np.clip(pixels, edges[0], edges[-1])
-    counts = np.stack([np.histogram(inner[:, b], edges)[0] for b in range(ds.sizes["band"])])
-    mean = pixels.mean(0) if len(pixels) else np.zeros(ds.sizes["band"])
-    centred = pixels - mean
-    return BandStatistics(
-        modality,
-        tuple(str(b) for b in ds["band"].values),
-        tuple(float(w) for w in ds["wavelength"].values),
-        ds.attrs["units"],
-        clear_only,
-        edges,
-        counts,
-        len(pixels),
-        mean,
-        centred.T @ centred,
+def _ending(path: Path) -> ParameterError:
+    return ParameterError(
+        f"{path}: statistics are kept as netCDF or JSON", expected=".nc or .json", found=path.suffix
     )
+
+
+def _merged(
+    a: tuple[int, np.ndarray] | None, b: tuple[int, np.ndarray] | None
+) -> tuple[int, np.ndarray] | None:
+    """Add exact counts that begin at different levels."""
+    if a is None or b is None:
+        return None
+    low, high = min(a[0], b[0]), max(a[0] + a[1].shape[1], b[0] + b[1].shape[1])
+    table = np.zeros((len(a[1]), high - low), np.int64)
+    for first, counts in (a, b):
+        table[:, first - low : first - low + counts.shape[1]] += counts
+    return low, table

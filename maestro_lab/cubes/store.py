@@ -1,7 +1,8 @@
-"""Cubes on disk: one zarr v3 group, one node a modality, written whole or not at all."""
+"""Cubes on disk: a zarr v3 group or a netCDF file, one node a modality, whole or not at all."""
 
 from __future__ import annotations
 
+import json
 import shutil
 import warnings
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from maestro_lab.errors import CubeError
 
 __all__ = ["open_store", "save_cube"]
 
+NETCDF = ".nc"
 LAYOUT = "maestro_lab_layout"
 """Root attribute of a saved cube: its nodes and their variables in order, which zarr forgets."""
 
@@ -28,9 +30,9 @@ def _quiet_zarr() -> Iterator[None]:
 
 
 def save_cube(cube: xr.DataTree, path: str | Path, *, chunk: int = 64) -> Path:
-    """Save a cube as a zarr v3 group that :func:`xarray.open_datatree` opens.
+    """Save a cube as a zarr v3 group or netCDF file that :func:`xarray.open_datatree` opens.
 
-    The group is written beside its final place and renamed at the end, so an interrupted call
+    It is written beside its final place and renamed at the end, so an interrupted call
     leaves no cube that looks complete. Chunks hold ``chunk`` whole samples.
 
     Parameters
@@ -38,7 +40,7 @@ def save_cube(cube: xr.DataTree, path: str | Path, *, chunk: int = 64) -> Path:
     cube
         The cube, validated first.
     path
-        Folder to make; it must not exist. Its name should end in ``.zarr``.
+        Folder to make, ending in ``.zarr``, or file, ending in ``.nc``; it must not exist.
     chunk
         Samples in a chunk.
 
@@ -65,22 +67,35 @@ def save_cube(cube: xr.DataTree, path: str | Path, *, chunk: int = 64) -> Path:
     validate(cube)
     unfinished = path.with_name(path.name + ".unfinished")
     try:
-        shutil.rmtree(unfinished, ignore_errors=True)
+        _remove(unfinished)
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _quiet_zarr():
-            _unencoded(cube, chunk).to_zarr(unfinished, zarr_format=3, consolidated=False)
+        _write(_unencoded(cube, chunk), unfinished, netcdf=path.suffix == NETCDF)
         unfinished.rename(path)
     except OSError as error:
-        shutil.rmtree(unfinished, ignore_errors=True)
+        _remove(unfinished)
         raise CubeError(
             f"{path} cannot be written",
             expected="a folder that can be written, with room for the cube",
             found=error.strerror or str(error),
         ) from error
     except BaseException:
-        shutil.rmtree(unfinished, ignore_errors=True)
+        _remove(unfinished)
         raise
     return path
+
+
+def _remove(path: Path) -> None:
+    shutil.rmtree(path, ignore_errors=True)
+    if path.is_file():
+        path.unlink()
+
+
+def _write(cube: xr.DataTree, path: Path, *, netcdf: bool) -> None:
+    if not netcdf:
+        with _quiet_zarr():
+            cube.to_zarr(path, zarr_format=3, consolidated=False)
+        return
+    cube.to_netcdf(path, engine="h5netcdf")
 
 
 def _unencoded(cube: xr.DataTree, chunk: int) -> xr.DataTree:
@@ -97,7 +112,8 @@ def _unencoded(cube: xr.DataTree, chunk: int) -> xr.DataTree:
     root = cube.to_dataset(inherit=False).drop_encoding()
     nodes = {"/": cube, **cube.children}
     order = [[name, [str(v) for v in node.data_vars]] for name, node in nodes.items()]
-    return xr.DataTree(root.assign_attrs({LAYOUT: order}), children=children)
+    text = json.dumps(order)  # attributes of netCDF are not nested
+    return xr.DataTree(root.assign_attrs({LAYOUT: text}), children=children)
 
 
 def open_store(path: str | Path) -> xr.DataTree:
@@ -106,24 +122,28 @@ def open_store(path: str | Path) -> xr.DataTree:
     Raises
     ------
     CubeError
-        If the path is missing, is no zarr group, or is no cube.
+        If the path is missing, is no zarr group or netCDF file, or is no cube.
     """
     path = Path(path).expanduser()
     if not path.exists():
         raise CubeError(
             f"{path} does not exist",
-            expected="a folder written by save_cube",
+            expected="a folder or file written by save_cube",
             found=f"nothing there; the current folder is {Path.cwd()}",
             do="give its full path, or a name that maestro-lab cubes lists",
         )
-    if not (path / "zarr.json").is_file():
+    netcdf = path.suffix == NETCDF and path.is_file()
+    if not netcdf and not (path / "zarr.json").is_file():
         raise CubeError(
-            f"{path} is not a cube", expected="a zarr v3 group (a folder with zarr.json)"
+            f"{path} is not a cube",
+            expected="a zarr v3 group (a folder with zarr.json) or a netCDF file (.nc)",
         )
     try:
         with _quiet_zarr():
-            tree = xr.open_datatree(path, engine="zarr", chunks={}, consolidated=False)
-            cube = _ordered(tree)
+            options = (
+                {"engine": "h5netcdf"} if netcdf else {"engine": "zarr", "consolidated": False}
+            )
+            cube = _ordered(xr.open_datatree(path, chunks={}, **options))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CubeError(
             f"{path} cannot be read as a cube", found=(str(error).splitlines() or [error])[0]
@@ -139,7 +159,7 @@ def open_store(path: str | Path) -> xr.DataTree:
 def _ordered(tree: xr.DataTree) -> xr.DataTree:
     """Bring nodes and variables back into the order they were saved in, names as plain strings."""
     names = [n for n in tree.children if n != TARGETS] + [n for n in tree.children if n == TARGETS]
-    layout = dict(tree.attrs.get(LAYOUT, []))
+    layout = dict(json.loads(tree.attrs.get(LAYOUT, "[]")))
     names = [n for n in layout if n in names] + [n for n in names if n not in layout]
 
     def node(name: str) -> xr.Dataset:

@@ -91,15 +91,20 @@ class Explorer:
         """Draw the figure for the present values."""
         return self.draw(**self.state)
 
+    def live(self, **state: Any) -> tuple[Any, ...]:
+        """Return what JupyterLab shows for some values of the controls: by default the figure."""
+        return (self.draw(**state),)
+
     def view(self) -> Widget:
         """Return controls and figure as one widget."""
         from IPython.display import display
-        from ipywidgets import HBox, VBox, interactive_output
+        from ipywidgets import HBox, Layout, VBox, interactive_output
 
         def show(**state: Any) -> None:
-            display(self.draw(**state))
+            display(*self.live(**state))
 
-        return VBox([HBox(list(self.controls.values())), interactive_output(show, self.controls)])
+        controls = HBox(list(self.controls.values()), layout=Layout(flex_flow="row wrap"))
+        return VBox([controls, interactive_output(show, self.controls)])
 
     def _ipython_display_(self) -> None:
         from IPython.display import display

@@ -7,6 +7,8 @@ from maestro_lab.lazy import lazily
 _HOMES = {
     "band_distances": "bands",
     "band_histograms": "bands",
+    "band_overview": "bands",
+    "band_togetherness": "bands",
     "embedding_map": "maps",
     "loss_curves": "training",
     "predicted_and_true": "probes",
@@ -17,6 +19,8 @@ _HOMES = {
     "reconstruction_gain": "guesses",
     "sample_overview": "cubes",
     "split_map": "cubes",
+    "statistics_agreement": "bands",
+    "target_balance": "bands",
 }
 
 __all__ = sorted(_HOMES)

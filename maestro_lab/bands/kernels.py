@@ -1,0 +1,240 @@
+"""The inner loops of the streaming pass, compiled on first use and then kept on disk.
+
+All run without Python's lock. Blocks are ``values`` (image, band, y, x) and ``keep``
+(image, y, x), which pixels count; ``labels`` (partition, image) says which rows of the results an
+image adds to.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+__all__ = ["count_bins", "count_joint", "count_levels", "drop_incomplete", "sum_moments"]
+
+_TILE = 256  # pixels whose products are summed at once: ten bands of them stay in the first cache
+
+
+@njit(nogil=True, cache=True)
+def drop_incomplete(values: np.ndarray, keep: np.ndarray, missing: np.ndarray) -> None:
+    """Take pixels that lack a band out of ``keep``; count in ``missing`` (band) which one."""
+    images, bands, height, width = values.shape
+    for i in range(images):
+        for y in range(height):
+            for x in range(width):
+                if keep[i, y, x]:
+                    for b in range(bands):
+                        if not np.isfinite(values[i, b, y, x]):
+                            missing[b] += 1
+                            keep[i, y, x] = False
+
+
+@njit(nogil=True, cache=True)
+def count_levels(values: np.ndarray, keep: np.ndarray, table: np.ndarray) -> None:
+    """Count every value of 16-bit data (image, band, pixel) into ``table`` (band, 65536)."""
+    images, bands, pixels = values.shape
+    whole = np.empty(images, np.bool_)
+    for i in range(images):
+        whole[i] = keep[i].all()
+    for b in range(bands):
+        counts = np.zeros(65_536, np.uint32)
+        for i in range(images):
+            if whole[i]:
+                for q in range(pixels):
+                    counts[values[i, b, q]] += np.uint32(1)
+            else:
+                for q in range(pixels):
+                    counts[values[i, b, q]] += np.uint32(keep[i, q])
+        for level in range(65_536):
+            table[b, level] += counts[level]
+
+
+@njit(nogil=True, cache=True)
+def count_bins(
+    values: np.ndarray, keep: np.ndarray, edges: np.ndarray, labels: np.ndarray, counts: np.ndarray
+) -> None:
+    """Count pixels (image, band, pixel) into ``counts`` (label, band, bin).
+
+    Bins are those of :func:`numpy.histogram`: closed below, the last one closed above too. Values
+    outside fall into the end bins.
+    """
+    images, bands, pixels = values.shape
+    bins = len(edges) - 1
+    low, high, scale = edges[0], edges[bins], bins / (edges[bins] - edges[0])
+    several = labels.shape[0]
+    index = np.empty(pixels, np.int32)
+    local = np.empty(bins, np.int64)
+    for i in range(images):
+        for b in range(bands):
+            for q in range(pixels):
+                value = min(max(np.float64(values[i, b, q]), low), high)
+                index[q] = min(np.int32((value - low) * scale), np.int32(bins - 1))
+            local[:] = 0
+            for q in range(pixels):
+                if keep[i, q]:
+                    k, value = index[q], np.float64(values[i, b, q])
+                    if value < edges[k] and k > 0:
+                        k -= 1
+                    elif value >= edges[k + 1] and k + 1 < bins:
+                        k += 1
+                    local[k] += 1
+            for p in range(several):
+                for k in range(bins):
+                    counts[labels[p, i], b, k] += local[k]
+
+
+@njit(nogil=True, cache=True)
+def count_joint(
+    values: np.ndarray,
+    keep: np.ndarray,
+    cuts: np.ndarray,
+    labels: np.ndarray,
+    origin: tuple[int, int],
+    width_of_image: int,
+    stride: int,
+    joint: np.ndarray,
+) -> None:
+    """Count pairs of bands into ``joint`` (label, pair, code, code), on every ``stride``-th pixel.
+
+    A code is the number of ``cuts`` (band, code - 1) at or below a value; pairs run (0, 1),
+    (0, 2) .. (1, 2) ...
+    """
+    images, bands, height, width = values.shape
+    several, inner = labels.shape[0], cuts.shape[1]
+    code = np.empty(bands, np.int64)
+    for i in range(images):
+        for y in range(height):
+            first = (origin[0] + y) * width_of_image + origin[1]
+            for x in range((-first) % stride, width, stride):
+                if keep[i, y, x]:
+                    for b in range(bands):
+                        value = values[i, b, y, x]
+                        k = 0
+                        for c in range(inner):
+                            k += value >= cuts[b, c]
+                        code[b] = k
+                    pair = 0
+                    for a in range(bands):
+                        for b in range(a + 1, bands):
+                            for p in range(several):
+                                joint[labels[p, i], pair, code[a], code[b]] += 1
+                            pair += 1
+
+
+@njit(nogil=True, cache=True, fastmath={"reassoc", "contract"})
+def sum_moments(
+    values: np.ndarray,
+    keep: np.ndarray,
+    shift: np.ndarray,
+    patch: int,
+    labels: np.ndarray,
+    n: np.ndarray,
+    first: np.ndarray,
+    second: np.ndarray,
+    by_patch: np.ndarray,
+    image_n: np.ndarray,
+    image_first: np.ndarray,
+) -> None:
+    """Add shifted sums and products of bands; images are cut into patches from their corner.
+
+    Adds to ``n`` (label), ``first`` (label, band), ``second`` and ``by_patch`` (label, band,
+    band), ``image_n`` (image) and ``image_first`` (image, band). ``by_patch`` sums s sᵀ / n over
+    patches with sums s and n pixels; both matrices are filled above the diagonal only.
+    """
+    images, bands, height, width = values.shape
+    strip = patch * width <= _TILE  # whole rows of patches, or single patches side by side
+    rows = patch * max(1, _TILE // (patch * width)) if strip else patch
+    columns = width if strip else patch * max(1, _TILE // (patch * patch))
+    across = (columns + patch - 1) // patch
+    down = rows // patch
+    buffer = np.empty((bands, rows * columns))
+    sums, shares = np.empty((bands, down * across)), np.empty(down * across)
+    products, between = np.empty((bands, bands)), np.empty((bands, bands))
+    total = np.empty(bands)
+    for i in range(images):
+        products[:], between[:], total[:] = 0, 0, 0
+        kept = 0
+        for top in range(0, height, rows):
+            tall = min(rows, height - top)
+            for left in range(0, width, columns):
+                wide = min(columns, width - left)
+                here = _patch_shares(
+                    keep[i, top : top + tall, left : left + wide], patch, across, shares
+                )
+                if not here:
+                    continue
+                kept += here
+                pixels = tall * wide
+                for b in range(bands):
+                    for y in range(tall):
+                        for x in range(wide):
+                            value = np.float64(values[i, b, top + y, left + x]) - shift[b]
+                            inside = keep[i, top + y, left + x]
+                            buffer[b, y * wide + x] = value if inside else 0.0
+                    _patch_sums(buffer[b], tall, wide, patch, across, sums[b])
+                    inside = 0.0
+                    for q in range(pixels):
+                        inside += buffer[b, q]
+                    total[b] += inside
+                for a in range(bands):
+                    for b in range(a, bands):
+                        inside = 0.0
+                        for q in range(pixels):
+                            inside += buffer[a, q] * buffer[b, q]
+                        products[a, b] += inside
+                        inside = 0.0
+                        for k in range(down * across):
+                            inside += sums[a, k] * sums[b, k] * shares[k]
+                        between[a, b] += inside
+        if not kept:
+            continue
+        image_n[i] += kept
+        for p in range(labels.shape[0]):
+            row = labels[p, i]
+            n[row] += kept
+            for a in range(bands):
+                first[row, a] += total[a]
+                for b in range(a, bands):
+                    second[row, a, b] += products[a, b]
+                    by_patch[row, a, b] += between[a, b]
+        for a in range(bands):
+            image_first[i, a] += total[a]
+
+
+@njit(nogil=True, cache=True)
+def _patch_shares(keep: np.ndarray, patch: int, across: int, shares: np.ndarray) -> int:
+    """Fill ``shares`` (patch) with 1 / pixels kept, 0 where there is none; return all kept."""
+    tall, wide = keep.shape
+    shares[:] = 0
+    kept = 0
+    for y in range(tall):
+        k = (y // patch) * across
+        for left in range(0, wide, patch):
+            for x in range(left, min(left + patch, wide)):
+                shares[k] += keep[y, x]
+            k += 1
+    for k in range(len(shares)):
+        kept += int(shares[k])
+        shares[k] = 1 / shares[k] if shares[k] else 0.0
+    return kept
+
+
+@njit(nogil=True, cache=True)
+def _patch_sums(
+    buffer: np.ndarray, tall: int, wide: int, patch: int, across: int, sums: np.ndarray
+) -> None:
+    """Fill ``sums`` (patch) with the sums of a tile's pixels, row by row in ``buffer``."""
+    sums[:] = 0
+    for y in range(tall):
+        k, row = (y // patch) * across, y * wide
+        if patch == 2:
+            for x in range(row, row + wide - 1, 2):
+                sums[k] += buffer[x] + buffer[x + 1]
+                k += 1
+            if wide & 1:
+                sums[k] += buffer[row + wide - 1]
+        else:
+            for left in range(0, wide, patch):
+                for x in range(row + left, row + min(left + patch, wide)):
+                    sums[k] += buffer[x]
+                k += 1

@@ -1,0 +1,211 @@
+"""Ask for band groups in every way, and see histograms, distances and groups follow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+
+from maestro_lab.bands import LINKAGES, STATISTICS, Grouping, Stability, Survey, propose_groups
+from maestro_lab.bands import stability as draw_again
+from maestro_lab.bands.selection import CLOUDS, SEASONS
+from maestro_lab.explore.base import Explorer
+
+if TYPE_CHECKING:
+    import holoviews as hv
+    from matplotlib.figure import Figure
+
+__all__ = ["BandExplorer"]
+
+DRAWS = 50  # enough to see what is shaky, quick enough to follow a slider
+_DASHES = ("solid", "dashed", "dotted", "dotdash", "dashdot")
+
+
+class BandExplorer(Explorer):
+    """Groups of bands under a choice of statistic, cloud policy, linkage and number.
+
+    In JupyterLab the plots are holoviews with values under the pointer; the static twin is a
+    matplotlib figure of the same.
+
+    Parameters
+    ----------
+    cube
+        The cube, or a :class:`~maestro_lab.bands.Survey` of it that remembers what it measured.
+    modality
+        Shown first; default the first one.
+    **state
+        Other controls: ``statistic``, ``clouds``, ``season``, ``linkage``, ``groups`` (0 lets the
+        silhouette choose) and ``drawn`` (what to draw again to see how sure the groups are).
+
+    Raises
+    ------
+    ParameterError
+        For an unknown modality or option.
+
+    Examples
+    --------
+    >>> import maestro_lab as ml
+    >>> explorer = BandExplorer(ml.open_cube("landscape", samples=8, modalities=["s2"]))
+    >>> explorer.set(statistic="overlap", groups=3).grouping().groups.words
+    'B02 B03 B04 | B05 B12 | B06 B07 B08 B8A B11'
+    """
+
+    def __init__(self, cube: xr.DataTree | Survey, modality: str = "", **state: Any) -> None:
+        from ipywidgets import Dropdown, IntSlider
+
+        self.survey = cube if isinstance(cube, Survey) else Survey(cube)
+        names = self.survey.modalities
+        most = max(self.survey.cube[name].sizes["band"] for name in names)
+
+        def choice(name: str, options: Sequence[Any]) -> Dropdown:
+            return Dropdown(options=options, description=name)
+
+        super().__init__(
+            {
+                "modality": choice("modality", names),
+                "statistic": choice("statistic", list(STATISTICS)),
+                "clouds": choice("clouds", CLOUDS),
+                "season": choice("season", ["", *SEASONS]),
+                "linkage": choice("linkage", LINKAGES),
+                "groups": IntSlider(0, 0, most, description="groups", continuous_update=False),
+                "drawn": choice("drawn again", ("date", "block", "sample")),
+            }
+        )
+        self.set(**({"modality": modality} if modality else {}), **state)
+
+    def grouping(self, **state: Any) -> Grouping:
+        """Return the groups for the present values of the controls, or others."""
+        at = {**self.state, **state}
+        statistics = self.survey.statistics(
+            at["modality"], clouds=at["clouds"], season=at["season"]
+        )
+        groups = min(at["groups"], len(statistics.bands))
+        return propose_groups(
+            statistics, groups=groups, statistic=at["statistic"], linkage=at["linkage"]
+        )
+
+    def draw(self, **state: Any) -> Figure:
+        """Draw the static twin: histograms, tree, distances, and how sure the groups are."""
+        from maestro_lab.figures.bands import band_overview
+
+        grouping = self.grouping(**state)
+        return band_overview(grouping, draw_again(grouping, state["drawn"], draws=DRAWS))
+
+    def live(self, **state: Any) -> tuple[Any, ...]:
+        """Return a heading and holoviews plots, or the error in words."""
+        from IPython.display import HTML
+
+        from maestro_lab.errors import LabError
+
+        try:
+            grouping = self.grouping(**state)
+            sure = draw_again(grouping, state["drawn"], draws=DRAWS)
+        except LabError as error:  # a season without a clear pixel
+            return (HTML(f"<pre>{escape(str(error))}</pre>"),)
+        return HTML(_heading(grouping, sure)), _plots(grouping, sure)
+
+    def _ipython_display_(self) -> None:
+        from maestro_lab.explore.base import interactive
+
+        if interactive():
+            load_holoviews()
+        super()._ipython_display_()
+
+
+def load_holoviews() -> None:
+    """Bring holoviews with bokeh into the notebook, whole, so that no other host is asked."""
+    import holoviews as hv
+    import panel as pn
+
+    hv.extension("bokeh", inline=True, logo=False)
+    pn.extension(inline=True)
+
+
+def _heading(grouping: Grouping, sure: Stability | None) -> str:
+    from maestro_lab.figures.style import COLOURS
+
+    bands = "&ensp;".join(
+        f"<b style='color:{COLOURS[k % len(COLOURS)]}'>{escape(' '.join(group))}</b>"
+        for k, group in enumerate(grouping.groups.values())
+    )
+    words = sure.verdict if sure else "nothing to draw again: how sure this is cannot be told"
+    silhouette = "" if np.isnan(grouping.silhouette) else f", silhouette {grouping.silhouette:.2f}"
+    return (
+        f"<div class='band-groups'>{bands}<br><small>{escape(grouping.title)}{silhouette}<br>"
+        f"{escape(words)}</small></div>"
+    )
+
+
+def _plots(grouping: Grouping, sure: Stability | None) -> hv.Layout:
+    import holoviews as hv
+
+    parts = [_histograms(grouping), _matrix(grouping, grouping.matrix, "distance", "distance")]
+    if len(grouping.statistics.bands) > 1:
+        parts.append(_tree(grouping))
+        if sure is not None:
+            title = f"together, drawn again from {sure.drawn:,} {sure.over}s"
+            parts.append(_matrix(grouping, sure.together, "together", title))
+    return hv.Layout(parts).opts(shared_axes=False, toolbar=None).cols(2)
+
+
+def _histograms(grouping: Grouping) -> hv.Overlay:
+    import holoviews as hv
+
+    from maestro_lab.figures.style import COLOURS
+
+    stats = grouping.statistics
+    centres = (stats.edges[1:] + stats.edges[:-1]) / 2
+    density = stats.counts / max(stats.n, 1)
+    labels = grouping.groups.labels(stats.bands)
+    seen = [labels[:k].count(label) for k, label in enumerate(labels)]
+    curves = [
+        hv.Curve((centres, course), stats.units, "share of pixels", label=band).opts(
+            color=COLOURS[label % len(COLOURS)], line_dash=_DASHES[before % len(_DASHES)],
+            line_width=2, tools=["hover"],
+        )
+        for band, label, before, course in zip(stats.bands, labels, seen, density, strict=True)
+    ]  # fmt: skip
+    return hv.Overlay(curves).opts(
+        width=540, height=320, legend_position="right", title="histograms, colour = group"
+    )
+
+
+def _matrix(grouping: Grouping, matrix: np.ndarray, name: str, title: str) -> hv.HeatMap:
+    import holoviews as hv
+
+    bands = list(grouping.statistics.bands)
+    order = grouping.order
+    cells = [(bands[i], bands[j], float(matrix[i, j])) for i in order for j in order]
+    return hv.HeatMap(cells, ["band", "other band"], name).opts(
+        width=400, height=320, cmap="cividis", clim=(0, 1), colorbar=True, tools=["hover"],
+        invert_yaxis=True, xrotation=90, xlabel="", ylabel="", title=title,
+    )  # fmt: skip
+
+
+def _tree(grouping: Grouping) -> hv.Overlay:
+    import holoviews as hv
+    from scipy.cluster.hierarchy import dendrogram
+
+    from maestro_lab.figures.bands import colours_of_groups, cut_height
+
+    bands = list(grouping.statistics.bands)
+    found = dendrogram(
+        grouping.tree, labels=bands, no_plot=True, link_color_func=colours_of_groups(grouping)
+    )
+    lines = [
+        hv.Curve(list(zip(height, place, strict=True)), "distance", "place").opts(color=colour)
+        for place, height, colour in zip(
+            found["icoord"], found["dcoord"], found["color_list"], strict=True
+        )
+    ]
+    ticks = [(5 + 10 * k, band) for k, band in enumerate(found["ivl"])]
+    widest = max(float(grouping.tree[-1, 2]) * 1.05, 1e-6)
+    cut = hv.VLine(cut_height(grouping)).opts(color="#444444", line_dash="dotted", line_width=1)
+    return hv.Overlay([*lines, cut]).opts(
+        width=540, height=320, yticks=ticks, ylabel="", invert_xaxis=True, xlim=(0, widest),
+        show_legend=False, xlabel=f"distance ({grouping.linkage} linkage)",
+        title="groups: below the dotted line",
+    )  # fmt: skip
