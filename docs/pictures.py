@@ -12,6 +12,7 @@ from maestro_lab import figures
 
 HERE = Path(__file__).parent / "pictures"
 SHOWN = {
+    "balance": "01_band_groups",
     "histograms": "01_band_groups",
     "reconstruction": "03_reconstruct",
     "scores": "04_probe",

@@ -122,7 +122,7 @@ def balance_tables(survey: Survey, groupings: Mapping[str, Grouping]) -> dict[st
         if model and model.log:  # measured in dB, modelled as a natural logarithm
             divide *= 10 / math.log(10)
         side = survey.patch[name]
-        title = f"{statistics.title.rsplit(', ', 1)[0]}, patches of {side} x {side} pixels"
+        title = f"{statistics.modality}: {at}\npatches of {side} x {side} pixels"
         tables[title] = balance(
             survey.cube, name, groupings_to_weigh(grouping.groups, known), patch=side,
             divide=divide, clouds=survey.policies(name)[0] if at.clouds == UNSEEN else at.clouds,

@@ -54,7 +54,7 @@ class Catalog(Mapping[str, Entry]):
         close = difflib.get_close_matches(str(name), self.entries, n=1)
         raise CatalogError(
             f"no cube named {name!r} in {self.path.name}",
-            expected=f"one of {', '.join(self.entries)}, or the path of a cube saved as zarr",
+            expected=f"one of {', '.join(self.entries)}, or the path of a cube (zarr or netCDF)",
             found=name,
             do=f"did you mean {close[0]!r}?" if close else "see maestro-lab cubes",
         )

@@ -118,7 +118,7 @@ _reader_options = click.option(
 @click.argument("cube")
 @_reader_options
 def describe(cube: str, options: tuple[tuple[str, str], ...]) -> None:
-    """Say what is in CUBE: a name of the catalogue, or the path of a cube saved as zarr."""
+    """Say what is in CUBE: a name of the catalogue, or the path of a cube (zarr or netCDF)."""
     from maestro_lab.cubes.describe import describe as describe_cube
 
     click.echo(describe_cube(_open(cube, options)))
@@ -129,7 +129,7 @@ def describe(cube: str, options: tuple[tuple[str, str], ...]) -> None:
 @click.argument("path", type=click.Path(path_type=Path))
 @_reader_options
 def save(cube: str, path: Path, options: tuple[tuple[str, str], ...]) -> None:
-    """Save CUBE as zarr at PATH, which any notebook then takes as its cube."""
+    """Save CUBE at PATH (.zarr or .nc), which any notebook then takes as its cube."""
     from maestro_lab.cubes.store import save_cube
 
     click.echo(save_cube(_open(cube, options), path))
@@ -221,6 +221,36 @@ def report(folder: Path, out: Path | None, title: str) -> None:
     from maestro_lab.runs.report import report as write_report
 
     click.echo(write_report(folder, out, title))
+
+
+@main.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option(
+    "--tolerance",
+    default=1e-5,
+    help="Of tensors and losses; a hundred times as much for gradients.",
+)
+@click.pass_context
+def parity(ctx: click.Context, folder: Path, tolerance: float) -> None:
+    """Hold our models against recorded outputs of the published code in FOLDER.
+
+    Prints the worst difference of each quantity, a line a case, and last one line of JSON. Exit
+    status 1 if anything is beyond tolerance.
+    """
+    import json
+
+    from maestro_lab.parity import check_folder
+
+    worst: dict[str, float] = {}
+    failed, cases = [], 0
+    for report in check_folder(folder):
+        wrong = report.failed(tolerance)
+        cases, failed = cases + 1, failed + [report.name] * bool(wrong)
+        click.echo(f"{report}" + (f"   beyond tolerance: {', '.join(wrong)}" if wrong else ""))
+        for quantity, value in report.worst.items():
+            worst[quantity] = max(value, worst.get(quantity, 0.0))
+    click.echo(json.dumps({"cases": cases, "worst": worst, "failed": failed}))
+    ctx.exit(1 if failed or not cases else 0)
 
 
 def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:

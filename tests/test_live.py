@@ -28,6 +28,10 @@ held_out = ml.CubeDataset(cube, contract, split=None, train=False)
 studio = explore.ReconstructionExplorer(model, held_out)
 studio
 """,
+    """
+finder = explore.BandExplorer(cube, statistic="overlap", groups=3)
+finder
+""",
 ]
 RUN_ALL = """async () => {
   const app = window.jupyterapp;
@@ -114,6 +118,7 @@ def page(tmp_path_factory):
         page.wait_for_function(
             "() => document.querySelectorAll('.jp-OutputArea img').length >= 2", timeout=90_000
         )
+        page.locator(".band-groups").wait_for(timeout=90_000)
         yield page
         browser.close()
 
@@ -164,6 +169,39 @@ def test_hiding_more_runs_the_model_again(page):
     page.locator(".noUi-handle").nth(1).focus()
     page.keyboard.press("ArrowLeft")
     assert changed(page, 1, before)
+
+
+def band_groups(page):
+    """The heading of the band explorer, and a picture of its plots."""
+    time.sleep(1.5)
+    heading = page.locator(".band-groups")
+    plots = page.locator(".bk-GridPlot, .bk-GridBox").last
+    plots.wait_for(timeout=20_000)
+    return heading.inner_text(), plots.screenshot()
+
+
+def answer(page, words, seconds=30):
+    """Wait until the band explorer's heading tells some words."""
+    heading = page.locator(".band-groups").filter(has_text=words)
+    heading.wait_for(timeout=1000 * seconds)
+    return band_groups(page)
+
+
+@pytest.mark.notebooks
+def test_band_groups_follow_the_controls(page):
+    page.locator(".band-groups").scroll_into_view_if_needed()
+    words, plots = answer(page, "3 groups asked for")
+    assert "1 - histogram overlap" in words and "clear pixels only" in words
+    page.locator(".noUi-handle").last.focus()
+    page.keyboard.press("ArrowRight")
+    more, other = answer(page, "4 groups asked for")
+    assert more != words and other != plots, "the plots follow"
+    choice = page.locator(".widget-dropdown select")
+    clouds = next(k for k in range(choice.count()) if "in" in choice.nth(k).inner_text().split())
+    choice.nth(clouds).select_option("in")
+    cloudy, pictures = answer(page, "clouds in")
+    assert cloudy != more and pictures != other
+    assert page.locator(".bk-Figure canvas, .bk-Figure .bk-Canvas").count() >= 4
 
 
 @pytest.mark.notebooks

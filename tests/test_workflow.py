@@ -8,6 +8,14 @@ import pytest
 
 import maestro_lab as ml
 from maestro_lab import reopen, workflow
+from maestro_lab.bands import (
+    BandGroups,
+    balance,
+    compare_groupings,
+    group_bands,
+    save_groups,
+    stability,
+)
 from maestro_lab.errors import RunError
 from maestro_lab.models.config import Size
 
@@ -91,11 +99,9 @@ def test_a_run_that_pretrained_nothing_is_refused(tmp_path):
 
 def test_groups_of_another_cube_are_refused(cube, tmp_path):
     other = ml.open_cube("landscape", samples=8, modalities=["aerial"])
-    from maestro_lab.bands import group_bands, save_groups
-
     save_groups(group_bands(other), tmp_path)
     with pytest.raises(ml.LabError, match="no groups for s2"):
-        workflow.groups_for(cube, tmp_path)
+        ml.groups_for(cube, tmp_path)
 
 
 def test_a_model_is_not_opened_with_another_cube_than_its_own(tmp_path, model, cube, monkeypatch):
@@ -118,3 +124,69 @@ def test_a_model_is_not_opened_with_another_cube_than_its_own(tmp_path, model, c
     )
     with pytest.raises(RunError, match="not the cube"):
         reopen.pretrained(run.folder)
+
+
+def test_patches_of_a_survey_are_those_of_a_model_in_pixels_of_the_cube():
+    cube = ml.open_cube("landscape", samples=8, modalities=["s2", "s1_asc", "aerial", "dem"])
+    assert ml.survey_bands(cube).patch == {"s2": 2, "s1_asc": 2, "aerial": 20, "dem": 2}
+    assert ml.survey_bands(cube, ["aerial"]).modalities == ["aerial"]
+
+
+def test_windows_that_no_model_takes_are_surveyed_in_small_patches(cube):
+    oblong = cube.isel(y=slice(0, 4))
+    assert ml.survey_bands(oblong).patch == {"s2": 2}
+
+
+def test_targets_are_weighed_on_the_pixels_that_groups_were_found_on(cube):
+    survey = ml.survey_bands(cube)
+    groupings = group_bands(survey, groups=3, clouds="in")
+    ((title, table),) = ml.balance_tables(survey, groupings).items()
+    assert title == "s2: clouds in, train\npatches of 2 x 2 pixels"
+    assert table.index[1] == "proposed = MAESTRO Sentinel-2"
+    direct = balance(
+        cube, "s2", {"one": BandGroups({"all": groupings["s2"].groups.bands})}, divide=5000,
+        clouds="in",
+    )  # fmt: skip
+    assert table.loc["one group", "constant"] == pytest.approx(direct.loc["one", "constant"])
+
+
+def test_radar_is_weighed_on_the_logarithm_a_model_sees():
+    cube = ml.open_cube("landscape", samples=8, modalities=["s1_asc"])
+    survey = ml.survey_bands(cube)
+    ((_, table),) = ml.balance_tables(survey, group_bands(survey)).items()
+    ds = cube.isel(sample=np.flatnonzero(cube["split"].values == "train"))["s1_asc"]
+    keep = ds["valid"].values
+    values = np.moveaxis(np.log(np.maximum(ds["values"].values.astype(float), 1e-10)) / 5, 2, -1)
+    shape = (*keep.shape[:2], 3, 2, 3, 2)
+    whole = keep.reshape(shape).all((3, 5))
+    patches = np.moveaxis(values.reshape(*shape, 2), 4, 3)[whole].reshape(-1, 8)
+    spread = np.sqrt(patches.var(1, ddof=1, keepdims=True) + 1e-6)
+    targets = ((patches - patches.mean(1, keepdims=True)) / spread).reshape(-1, 4, 2)
+    constant = (targets.mean((0, 1)) ** 2).mean() / (targets**2).mean()
+    assert table.loc["one group", "constant"] == pytest.approx(constant, rel=1e-6)
+
+
+def test_results_of_the_first_notebook_are_flat(cube):
+    survey = ml.survey_bands(cube)
+    groupings = group_bands(survey, groups=3)
+    sure = {"s2": stability(groupings["s2"], draws=10)}
+    comparison = compare_groupings(survey, groupings)
+    found = ml.groups_results(groupings, comparison, sure, ml.balance_tables(survey, groupings))
+    assert found["ways"] == 36
+    assert found["s2: same groups, blocks drawn again"] == 1
+    assert 0 < found["s2: nothing to learn, one group"] < 1
+    assert {"s2: nothing to learn, proposed"} <= set(found)
+    said = ml.groups_verdict(comparison, groupings, sure)
+    assert said.startswith("s2: B02 B03 B04 B05 | B06 B07 B08 B8A | B11 B12 (")
+    assert said.endswith("with clouds in; blocks drawn again: firm.")
+
+
+def test_reports_leave_out_what_cannot_be_drawn(cube):
+    one = cube.isel(sample=[int(np.flatnonzero(cube["split"].values == "train")[0])])
+    report = ml.stability_report(group_bands(one), draws=5)
+    assert list(report["drawn"]) == ["date"]
+    assert set(ml.reference_report(group_bands(one))["reference"]) == {
+        "MAESTRO Sentinel-2", "OlmoEarth v1 Sentinel-2", "spectral regions"
+    }  # fmt: skip
+    dem = ml.open_cube("landscape", samples=1, modalities=["dem"])
+    assert ml.reference_report(group_bands(dem)).empty

@@ -12,7 +12,7 @@ from numba import njit
 
 __all__ = ["count_bins", "count_joint", "count_levels", "drop_incomplete", "sum_moments"]
 
-_TILE = 256  # pixels whose products are summed at once: ten bands of them stay in the first cache
+_TILE = 512  # pixels whose products are summed at once: few enough to stay in the near caches
 
 
 @njit(nogil=True, cache=True)
@@ -121,7 +121,7 @@ def count_joint(
                             pair += 1
 
 
-@njit(nogil=True, cache=True, fastmath={"reassoc", "contract"})
+@njit(nogil=True, cache=True)
 def sum_moments(
     values: np.ndarray,
     keep: np.ndarray,
@@ -146,95 +146,136 @@ def sum_moments(
     rows = patch * max(1, _TILE // (patch * width)) if strip else patch
     columns = width if strip else patch * max(1, _TILE // (patch * patch))
     across = (columns + patch - 1) // patch
-    down = rows // patch
+    places = (rows // patch) * across
     buffer = np.empty((bands, rows * columns))
-    sums, shares = np.empty((bands, down * across)), np.empty(down * across)
+    sums, scaled, shares = np.empty((bands, places)), np.empty((bands, places)), np.empty(places)
     products, between = np.empty((bands, bands)), np.empty((bands, bands))
     total = np.empty(bands)
     for i in range(images):
         products[:], between[:], total[:] = 0, 0, 0
-        kept = 0
+        count = 0
         for top in range(0, height, rows):
             tall = min(rows, height - top)
             for left in range(0, width, columns):
                 wide = min(columns, width - left)
-                here = _patch_shares(
-                    keep[i, top : top + tall, left : left + wide], patch, across, shares
-                )
+                here = _patch_shares(keep[i], top, left, tall, wide, patch, across, shares)
                 if not here:
                     continue
-                kept += here
+                count += here
                 pixels = tall * wide
                 for b in range(bands):
                     for y in range(tall):
-                        for x in range(wide):
-                            value = np.float64(values[i, b, top + y, left + x]) - shift[b]
-                            inside = keep[i, top + y, left + x]
-                            buffer[b, y * wide + x] = value if inside else 0.0
-                    _patch_sums(buffer[b], tall, wide, patch, across, sums[b])
-                    inside = 0.0
-                    for q in range(pixels):
-                        inside += buffer[b, q]
-                    total[b] += inside
-                for a in range(bands):
-                    for b in range(a, bands):
-                        inside = 0.0
-                        for q in range(pixels):
-                            inside += buffer[a, q] * buffer[b, q]
-                        products[a, b] += inside
-                        inside = 0.0
-                        for k in range(down * across):
-                            inside += sums[a, k] * sums[b, k] * shares[k]
-                        between[a, b] += inside
-        if not kept:
+                        row = values[i, b, top + y, left : left + wide]
+                        out = buffer[b, y * wide : (y + 1) * wide]
+                        inside = keep[i, top + y, left : left + wide]
+                        _shifted(row, shift[b], inside, here == pixels, out)
+                    total[b] += _patch_sums(buffer[b], tall, wide, patch, across, sums[b])
+                    for k in range(places):
+                        scaled[b, k] = sums[b, k] * shares[k]
+                _add_products(buffer, buffer, pixels, products)
+                _add_products(sums, scaled, places, between)
+        if not count:
             continue
-        image_n[i] += kept
+        image_n[i] += count
         for p in range(labels.shape[0]):
-            row = labels[p, i]
-            n[row] += kept
+            row_of = labels[p, i]
+            n[row_of] += count
             for a in range(bands):
-                first[row, a] += total[a]
+                first[row_of, a] += total[a]
                 for b in range(a, bands):
-                    second[row, a, b] += products[a, b]
-                    by_patch[row, a, b] += between[a, b]
+                    second[row_of, a, b] += products[a, b]
+                    by_patch[row_of, a, b] += between[a, b]
         for a in range(bands):
             image_first[i, a] += total[a]
 
 
 @njit(nogil=True, cache=True)
-def _patch_shares(keep: np.ndarray, patch: int, across: int, shares: np.ndarray) -> int:
+def _shifted(row: np.ndarray, shift: float, keep: np.ndarray, whole: bool, out: np.ndarray) -> None:
+    """Write a row of pixels less ``shift``, 0 where they do not count."""
+    if whole:
+        for x in range(len(out)):
+            out[x] = np.float64(row[x]) - shift
+    else:
+        for x in range(len(out)):
+            value = np.float64(row[x]) - shift
+            out[x] = value if keep[x] else 0.0
+
+
+@njit(nogil=True, cache=True, fastmath={"reassoc", "contract"})
+def _add_products(one: np.ndarray, other: np.ndarray, numbers: int, products: np.ndarray) -> None:
+    """Add products of rows (band, number) above the diagonal; four at a time share loads."""
+    bands = len(one)
+    for a in range(bands):
+        x = one[a]
+        b = a
+        while b + 4 <= bands:
+            y0, y1, y2, y3 = other[b], other[b + 1], other[b + 2], other[b + 3]
+            s0, s1, s2, s3 = 0.0, 0.0, 0.0, 0.0
+            for q in range(numbers):
+                value = x[q]
+                s0 += value * y0[q]
+                s1 += value * y1[q]
+                s2 += value * y2[q]
+                s3 += value * y3[q]
+            products[a, b] += s0
+            products[a, b + 1] += s1
+            products[a, b + 2] += s2
+            products[a, b + 3] += s3
+            b += 4
+        while b < bands:
+            y0, s0 = other[b], 0.0
+            for q in range(numbers):
+                s0 += x[q] * y0[q]
+            products[a, b] += s0
+            b += 1
+
+
+@njit(nogil=True, cache=True)
+def _patch_shares(
+    keep: np.ndarray,
+    top: int,
+    left: int,
+    tall: int,
+    wide: int,
+    patch: int,
+    across: int,
+    shares: np.ndarray,
+) -> int:
     """Fill ``shares`` (patch) with 1 / pixels kept, 0 where there is none; return all kept."""
-    tall, wide = keep.shape
     shares[:] = 0
-    kept = 0
     for y in range(tall):
         k = (y // patch) * across
-        for left in range(0, wide, patch):
-            for x in range(left, min(left + patch, wide)):
-                shares[k] += keep[y, x]
+        for start in range(left, left + wide, patch):
+            for x in range(start, min(start + patch, left + wide)):
+                shares[k] += keep[top + y, x]
             k += 1
+    kept = 0
     for k in range(len(shares)):
         kept += int(shares[k])
         shares[k] = 1 / shares[k] if shares[k] else 0.0
     return kept
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, fastmath={"reassoc", "contract"})
 def _patch_sums(
     buffer: np.ndarray, tall: int, wide: int, patch: int, across: int, sums: np.ndarray
-) -> None:
+) -> float:
     """Fill ``sums`` (patch) with the sums of a tile's pixels, row by row in ``buffer``."""
     sums[:] = 0
+    pairs = wide // 2 if patch == 2 else 0
     for y in range(tall):
-        k, row = (y // patch) * across, y * wide
-        if patch == 2:
-            for x in range(row, row + wide - 1, 2):
-                sums[k] += buffer[x] + buffer[x + 1]
-                k += 1
-            if wide & 1:
-                sums[k] += buffer[row + wide - 1]
-        else:
-            for left in range(0, wide, patch):
-                for x in range(row + left, row + min(left + patch, wide)):
-                    sums[k] += buffer[x]
-                k += 1
+        row = buffer[y * wide : (y + 1) * wide]
+        out = sums[(y // patch) * across : (y // patch + 1) * across]
+        for k in range(pairs):
+            out[k] += row[2 * k] + row[2 * k + 1]
+        k = pairs
+        for left in range(2 * pairs, wide, patch):
+            inside = 0.0
+            for x in range(left, min(left + patch, wide)):
+                inside += row[x]
+            out[k] += inside
+            k += 1
+    total = 0.0
+    for k in range(len(sums)):
+        total += sums[k]
+    return total

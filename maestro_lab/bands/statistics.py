@@ -12,7 +12,7 @@ import numpy as np
 import xarray as xr
 
 from maestro_lab.bands.selection import Selection
-from maestro_lab.bands.sums import Bins, Sums, pairs
+from maestro_lab.bands.sums import Bins, Levels, Sums, add_levels, pairs
 from maestro_lab.errors import ParameterError
 
 __all__ = ["BandStatistics"]
@@ -70,7 +70,7 @@ class BandStatistics:
     missing: np.ndarray
     bundles: Mapping[str, Sums] = field(default_factory=dict)
     units_in: Mapping[str, int] = field(default_factory=dict)
-    levels: tuple[int, np.ndarray] | None = None
+    levels: Levels | None = None
 
     def __add__(self, other: BandStatistics) -> BandStatistics:
         """Merge statistics of different pixels, taken with the same bins.
@@ -100,7 +100,7 @@ class BandStatistics:
             units_in={
                 k: n + other.units_in[k] for k, n in self.units_in.items() if k in other.units_in
             },
-            levels=_merged(self.levels, other.levels),
+            levels=add_levels(self.levels, other.levels),
         )
 
     @property
@@ -345,16 +345,3 @@ def _ending(path: Path) -> ParameterError:
     return ParameterError(
         f"{path}: statistics are kept as netCDF or JSON", expected=".nc or .json", found=path.suffix
     )
-
-
-def _merged(
-    a: tuple[int, np.ndarray] | None, b: tuple[int, np.ndarray] | None
-) -> tuple[int, np.ndarray] | None:
-    """Add exact counts that begin at different levels."""
-    if a is None or b is None:
-        return None
-    low, high = min(a[0], b[0]), max(a[0] + a[1].shape[1], b[0] + b[1].shape[1])
-    table = np.zeros((len(a[1]), high - low), np.int64)
-    for first, counts in (a, b):
-        table[:, first - low : first - low + counts.shape[1]] += counts
-    return low, table

@@ -7,10 +7,14 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["CODES", "Bins", "Sums", "pairs"]
+__all__ = ["CODES", "Bins", "Levels", "Sums", "add_levels", "pairs"]
 
 CODES = 16
 """Classes a band is cut into for mutual information, equally full over the whole cube."""
+
+
+Levels = tuple[int, np.ndarray]
+"""Exact counts of whole numbers: the lowest one, and counts (band, level) from there on."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,3 +131,20 @@ def pairs(bands: int) -> list[tuple[int, int]]:
     [(0, 1), (0, 2), (1, 2)]
     """
     return [(a, b) for a in range(bands) for b in range(a + 1, bands)]
+
+
+def add_levels(a: Levels | None, b: Levels | None) -> Levels | None:
+    """Add exact counts that begin at different levels; None if either has none.
+
+    Examples
+    --------
+    >>> add_levels((1, np.array([[2, 3]])), (2, np.array([[1, 1]])))
+    (1, array([[2, 4, 1]]))
+    """
+    if a is None or b is None:
+        return None
+    low, high = min(a[0], b[0]), max(a[0] + a[1].shape[1], b[0] + b[1].shape[1])
+    table = np.zeros((len(a[1]), high - low), np.int64)
+    for first, counts in (a, b):
+        table[:, first - low : first - low + counts.shape[1]] += counts
+    return low, table

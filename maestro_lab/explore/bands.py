@@ -38,7 +38,8 @@ class BandExplorer(Explorer):
         Shown first; default the first one.
     **state
         Other controls: ``statistic``, ``clouds``, ``season``, ``linkage``, ``groups`` (0 lets the
-        silhouette choose) and ``drawn`` (what to draw again to see how sure the groups are).
+        silhouette choose) and ``bootstrap`` (what to draw
+        again to see how sure the groups are).
 
     Raises
     ------
@@ -68,10 +69,10 @@ class BandExplorer(Explorer):
                 "modality": choice("modality", names),
                 "statistic": choice("statistic", list(STATISTICS)),
                 "clouds": choice("clouds", CLOUDS),
-                "season": choice("season", ["", *SEASONS]),
+                "season": choice("season", [("all year", ""), *((s, s) for s in SEASONS)]),
                 "linkage": choice("linkage", LINKAGES),
                 "groups": IntSlider(0, 0, most, description="groups", continuous_update=False),
-                "drawn": choice("drawn again", ("date", "block", "sample")),
+                "bootstrap": choice("bootstrap", ("date", "block", "sample")),
             }
         )
         self.set(**({"modality": modality} if modality else {}), **state)
@@ -92,7 +93,7 @@ class BandExplorer(Explorer):
         from maestro_lab.figures.bands import band_overview
 
         grouping = self.grouping(**state)
-        return band_overview(grouping, draw_again(grouping, state["drawn"], draws=DRAWS))
+        return band_overview(grouping, draw_again(grouping, state["bootstrap"], draws=DRAWS))
 
     def live(self, **state: Any) -> tuple[Any, ...]:
         """Return a heading and holoviews plots, or the error in words."""
@@ -102,10 +103,10 @@ class BandExplorer(Explorer):
 
         try:
             grouping = self.grouping(**state)
-            sure = draw_again(grouping, state["drawn"], draws=DRAWS)
+            sure = draw_again(grouping, state["bootstrap"], draws=DRAWS)
         except LabError as error:  # a season without a clear pixel
             return (HTML(f"<pre>{escape(str(error))}</pre>"),)
-        return HTML(_heading(grouping, sure)), _plots(grouping, sure)
+        return HTML(_heading(grouping, sure)), _self_contained(_plots(grouping, sure))
 
     def _ipython_display_(self) -> None:
         from maestro_lab.explore.base import interactive
@@ -124,6 +125,13 @@ def load_holoviews() -> None:
     pn.extension(inline=True)
 
 
+def _self_contained(plots: hv.Layout) -> Any:
+    """Return plots that bring their style sheets along; holoviews alone would ask a host."""
+    import panel as pn
+
+    return pn.pane.HoloViews(plots)
+
+
 def _heading(grouping: Grouping, sure: Stability | None) -> str:
     from maestro_lab.figures.style import COLOURS
 
@@ -133,14 +141,16 @@ def _heading(grouping: Grouping, sure: Stability | None) -> str:
     )
     words = sure.verdict if sure else "nothing to draw again: how sure this is cannot be told"
     silhouette = "" if np.isnan(grouping.silhouette) else f", silhouette {grouping.silhouette:.2f}"
+    title = "<br>".join(escape(line) for line in grouping.title.splitlines())
     return (
-        f"<div class='band-groups'>{bands}<br><small>{escape(grouping.title)}{silhouette}<br>"
+        f"<div class='band-groups'>{bands}<br><small>{title}{silhouette}<br>"
         f"{escape(words)}</small></div>"
     )
 
 
 def _plots(grouping: Grouping, sure: Stability | None) -> hv.Layout:
     import holoviews as hv
+    import holoviews.plotting.bokeh
 
     parts = [_histograms(grouping), _matrix(grouping, grouping.matrix, "distance", "distance")]
     if len(grouping.statistics.bands) > 1:

@@ -80,7 +80,11 @@ class Explorer:
             if value is not None and control.value == value:  # sliders move to their ends instead
                 return
         options = getattr(control, "options", None)
-        legal = ", ".join(options) if options else f"{control.min} to {control.max}"
+        if options:
+            values = [o[1] if isinstance(o, tuple) else o for o in options]
+            legal = ", ".join(repr(v) if v == "" else str(v) for v in values)
+        else:
+            legal = f"{control.min} to {control.max}"
         raise ParameterError(f"control {name!r}", expected=legal, found=repr(value))
 
     def draw(self, **state: Any) -> Figure:

@@ -239,7 +239,7 @@ def target_balance(tables: Mapping[str, pd.DataFrame]) -> Figure | None:
     """
     if not tables:
         return None
-    heights = [0.9 + 0.3 * len(table) for table in tables.values()]
+    heights = [1.0 + 0.3 * len(table) for table in tables.values()]
     with styled():
         figure = new_figure(sum(heights) + 0.5)
         panels = figure.subplots(len(tables), 1, squeeze=False, height_ratios=heights)[:, 0]

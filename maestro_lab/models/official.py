@@ -17,7 +17,7 @@ from torch import Tensor
 from maestro_lab.contract import Modality
 from maestro_lab.errors import WeightsError
 
-__all__ = ["from_official", "to_official"]
+__all__ = ["from_official", "head_from_official", "to_official"]
 
 _BLOCK = {
     "0.norm": "attention.norm",
@@ -100,6 +100,58 @@ def from_official(
         elif part == "mask_tokens":
             tensor = tensor[0, :, 0, 0]
         ours[new] = tensor
+    return ours
+
+
+_HEAD = {
+    "linear": "project",
+    "conv": "project",
+    "reduce.norm": "reduce.norm",
+    "reduce.norm_fc": "reduce.norm_out",
+    "reduce.to_kv": "reduce.kv",
+}
+
+
+def head_from_official(
+    state: Mapping[str, Tensor], target: str, reduce: str = "attentive"
+) -> dict[str, Tensor]:
+    """Translate the published head of one target into the state of a :class:`~.heads.Head`.
+
+    Parameters
+    ----------
+    state
+        Official parameter name (without ``model.``) to tensor.
+    target
+        Name of the target.
+    reduce
+        "attentive"; "linear" leaves the parameters of the attention out.
+
+    Raises
+    ------
+    WeightsError
+        If there is no such head.
+    """
+    prefix = f"heads.{target}."
+    ours = {}
+    for name, tensor in state.items():
+        part = name.removeprefix(prefix)
+        if part == name or (part.startswith("reduce.") and reduce != "attentive"):
+            continue
+        if part == "reduce.query":
+            ours[part] = tensor
+            continue
+        module, _, last = part.rpartition(".")
+        if module not in _HEAD:
+            raise WeightsError(
+                f"{name} is no parameter of a MAESTRO head", expected=", ".join(_HEAD), found=part
+            )
+        tensor = tensor.flatten(1) if tensor.ndim == 4 else tensor
+        ours[f"{_HEAD[module]}.{last}"] = tensor
+    if not ours:
+        heads = sorted({n.split(".")[1] for n in state if n.startswith("heads.")})
+        raise WeightsError(
+            f"no head for {target!r}", expected=", ".join(heads) or "a head", found=target
+        )
     return ours
 
 

@@ -10,7 +10,7 @@ from nbconvert import HTMLExporter
 
 from maestro_lab.batches import CubeDataset, contract_for
 from maestro_lab.errors import ParameterError
-from maestro_lab.explore import CubeExplorer, ReconstructionExplorer
+from maestro_lab.explore import BandExplorer, CubeExplorer, ReconstructionExplorer
 from maestro_lab.explore.base import Explorer, interactive
 from maestro_lab.models.config import MaestroConfig
 from maestro_lab.models.maestro import Maestro
@@ -197,3 +197,42 @@ def test_an_executed_notebook_holds_the_picture_and_needs_no_network(monkeypatch
     page, _ = exporter.from_notebook_node(notebook)
     assert "data:image/png;base64" in page
     assert "http" not in page.replace("http://www.w3.org", "")
+
+
+def test_the_band_explorer_answers_what_its_controls_ask(cube):
+    explorer = BandExplorer(cube, statistic="overlap", groups=2)
+    found = explorer.grouping()
+    assert (found.statistic, found.linkage, len(found.groups)) == ("overlap", "average", 2)
+    explorer.set(clouds="in", linkage="single", season="JJA", groups=9 - 5)
+    found = explorer.grouping()
+    assert str(found.statistics.selection) == "clouds in, train, JJA"
+    assert len(found.groups) == 4
+    assert len(explorer.grouping(modality="s1").groups) == 2, "there are but two bands"
+    assert isinstance(explorer.static(), Figure)
+    with pytest.raises(ParameterError, match="out, in"):
+        explorer.set(clouds="maybe")
+    with pytest.raises(ParameterError, match="'', DJF, MAM"):
+        explorer.set(season="summer")
+
+
+def test_the_band_explorer_shows_plots_of_what_it_found(cube):
+    explorer = BandExplorer(cube, statistic="overlap", groups=2, bootstrap="block")
+    heading, pane = explorer.live(**explorer.state)
+    found = explorer.grouping()
+    assert "2 groups asked for" in heading.data
+    plots = list(pane.object)
+    assert len(plots) == 4
+    bands = list(found.statistics.bands)
+    shown = plots[1].dframe().set_index(["band", "other band"])["distance"]
+    for (one, other), distance in shown.items():
+        assert distance == found.matrix[bands.index(one), bands.index(other)]
+    curves = [curve.label for curve in plots[0]]
+    assert curves == bands
+
+
+def test_the_band_explorer_says_when_there_is_nothing_to_measure(cube):
+    winter = only(cube, "s2")
+    winter["s2"]["valid"].values[:] = False
+    explorer = BandExplorer(winter)
+    (said,) = explorer.live(**explorer.state)
+    assert "no pixel to take statistics of" in said.data

@@ -4,17 +4,16 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 
-from maestro_lab.bands import band_statistics, group_bands, propose_groups
+from maestro_lab.bands import group_bands
 from maestro_lab.errors import CubeError, ParameterError
 from maestro_lab.figures import (
-    band_distances,
     band_histograms,
     sample_overview,
     split_map,
     synthetic_and_real,
 )
 from maestro_lab.figures.style import as_rgb, composite, stretch
-from tests.batches.cubes import changed, only, pixel_cube, small_cube, without
+from tests.batches.cubes import changed, only, small_cube, without
 
 
 def titles(figure):
@@ -99,66 +98,6 @@ def test_split_map_without_a_window_attribute_takes_the_ground_of_the_pixels(cub
 
 def test_no_positions_no_split_map(cube):
     assert split_map(without(cube, "easting")) is None
-
-
-def test_histograms_are_coloured_by_group(groupings):
-    figure = band_histograms(groupings)
-    assert len(figure.axes) == 3
-    axes, grouping = figure.axes[0], groupings[0]
-    stats = grouping.statistics
-    assert axes.get_title() == f"s2: clear pixels only ({stats.n:,} pixels)"
-    assert axes.get_xlabel() == "DN"
-    shown = [text.get_text() for text in axes.get_legend().get_texts()]
-    assert shown == ["B02", "B03", "B04", "B08"]
-    labels = grouping.groups.labels(stats.bands)
-    looks = {(line.get_color(), line.get_linestyle()) for line in axes.lines}
-    assert len(looks) == 4, "bands of a group differ in their line"
-    for k, line in zip(labels, axes.lines, strict=True):
-        same = [other.get_color() for j, other in zip(labels, axes.lines, strict=True) if j == k]
-        assert set(same) == {line.get_color()}
-    inside = axes.lines[0].get_ydata().sum() * np.diff(stats.edges)[0]
-    assert inside == pytest.approx(1, abs=0.05), "a density"
-
-
-def test_histograms_of_few_bins_and_of_a_constant():
-    cube = pixel_cube({"a": [1.0] * 16, "b": np.arange(16.0)})
-    for bins in (1, 3, 256):
-        grouping = propose_groups(band_statistics(cube, "m", bins=bins))
-        assert len(band_histograms([grouping]).axes[0].lines) == 2
-
-
-def test_distances_stand_in_the_order_of_the_tree(groupings):
-    figure = band_distances(groupings)
-    assert len(figure.subfigs) == 2, "elevation has one band"
-    panels = [axes for axes in figure.axes if axes.images]
-    for axes, grouping in zip(panels, groupings, strict=False):
-        shown = [label.get_text() for label in axes.get_xticklabels()]
-        bands = list(grouping.statistics.bands)
-        assert sorted(shown) == sorted(bands)
-        order = [bands.index(b) for b in shown]
-        np.testing.assert_array_equal(axes.images[0].get_array(), grouping.matrix[order][:, order])
-    above = [sub.get_suptitle() for sub in figure.subfigs]
-    assert above[0] == "s2: 1 - |correlation|, clear pixels only"
-
-
-@pytest.mark.parametrize("groups", [1, 2, 3, 4])
-def test_the_dotted_line_cuts_the_tree_into_the_groups(cube, groups):
-    grouping = propose_groups(band_statistics(cube, "s2"), groups=groups)
-    cut = band_distances([grouping]).axes[0].lines[-1].get_xdata()[0]
-    assert (grouping.tree[:, 2] > cut).sum() == groups - 1
-
-
-@pytest.mark.parametrize("groups", [1, 2])
-def test_distances_of_identical_bands(groups):
-    ramp = np.arange(16.0)
-    grouping = propose_groups(
-        band_statistics(pixel_cube({"a": ramp, "b": ramp}), "m"), groups=groups
-    )
-    assert band_distances([grouping]).axes
-
-
-def test_single_bands_have_no_distances(cube):
-    assert band_distances(list(group_bands(cube, modalities=["dem"]).values())) is None
 
 
 def test_composites_prefer_infrared_then_colour():

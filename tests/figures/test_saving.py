@@ -8,12 +8,19 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from maestro_lab import figures
+from maestro_lab.bands import balance, groupings_to_weigh, stability, statistics_agreement
 from tests.figures.conftest import SAMPLES
 from tests.figures.test_model_figures import METRICS
 
 MAKERS = {
     "band_distances": lambda f: figures.band_distances(f("groupings")[:1]),
     "band_histograms": lambda f: figures.band_histograms(f("groupings")[:1]),
+    "band_overview": lambda f: figures.band_overview(
+        f("groupings")[0], stability(f("groupings")[0], "date", draws=5)
+    ),
+    "band_togetherness": lambda f: figures.band_togetherness(
+        [stability(f("groupings")[0], "date", draws=5)]
+    ),
     "embedding_map": lambda f: figures.embedding_map(
         f("cube"), SAMPLES, np.random.default_rng(0).random((6, 9, 4)), 3
     ),
@@ -27,7 +34,13 @@ MAKERS = {
     "reconstructions": lambda f: figures.reconstructions({"s1": f("guesses")["s1"]}, 3),
     "sample_overview": lambda f: figures.sample_overview(f("cube"), 2, dates=3),
     "split_map": lambda f: figures.split_map(f("cube")),
+    "statistics_agreement": lambda f: figures.statistics_agreement(
+        {"s2": statistics_agreement(f("cube"), f("groupings")[0])}
+    ),
     "synthetic_and_real": lambda f: figures.synthetic_and_real(f("cube"), {"real": f("cube")}),
+    "target_balance": lambda f: figures.target_balance(
+        {"s2": balance(f("cube"), "s2", groupings_to_weigh(f("groupings")[0].groups))}
+    ),
 }
 
 
