@@ -169,8 +169,8 @@ class Reading:
         Returns
         -------
         tuple
-            Values (image, band, y, x), which pixels count (image, y, x), and for each band the
-            pixels left out because it, the first to do so, was not finite.
+            Values (image, band, y, x), which pixels count (image, y, x), and the pixels left out
+            because a band, the first to do so, was not finite (image, band).
         """
         from maestro_lab.bands.kernels import drop_incomplete
 
@@ -182,7 +182,7 @@ class Reading:
         values = np.ascontiguousarray(values).reshape(-1, *values.shape[2:])
         keep = np.ascontiguousarray(keep).reshape(-1, *valid.shape[2:])
         keep = keep if keep.flags.writeable else keep.copy()
-        missing = np.zeros(values.shape[1], np.int64)
+        missing = np.zeros(values.shape[:2], np.int64)
         if values.dtype not in _MEASURED:
             values = values.astype(np.float64)
         if values.dtype.kind == "f":

@@ -41,8 +41,13 @@ def save_groups(groups: Mapping[str, object], path: str | Path) -> Path:
             found=path.suffix or "no ending",
         )
     unfinished = path.with_name(f"{path.name}.unfinished")
-    unfinished.write_text(text, encoding="utf-8")
-    return unfinished.replace(path)
+    try:
+        unfinished.write_text(text, encoding="utf-8")
+        return unfinished.replace(path)
+    except OSError as error:
+        raise ParameterError(
+            f"{path} cannot be written", expected="a folder that exists", found=error.strerror
+        ) from error
 
 
 def load_groups(path: str | Path) -> dict[str, BandGroups]:

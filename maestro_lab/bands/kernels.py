@@ -17,7 +17,7 @@ _TILE = 512  # pixels whose products are summed at once: few enough to stay in t
 
 @njit(nogil=True, cache=True)
 def drop_incomplete(values: np.ndarray, keep: np.ndarray, missing: np.ndarray) -> None:
-    """Take pixels that lack a band out of ``keep``; count in ``missing`` (band) which one."""
+    """Take pixels that lack a band out of ``keep``; count the first one in ``missing``."""
     images, bands, height, width = values.shape
     for i in range(images):
         for y in range(height):
@@ -25,8 +25,9 @@ def drop_incomplete(values: np.ndarray, keep: np.ndarray, missing: np.ndarray) -
                 if keep[i, y, x]:
                     for b in range(bands):
                         if not np.isfinite(values[i, b, y, x]):
-                            missing[b] += 1
+                            missing[i, b] += 1
                             keep[i, y, x] = False
+                            break
 
 
 @njit(nogil=True, cache=True)

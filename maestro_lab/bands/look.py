@@ -34,9 +34,10 @@ def choose_bins(ds: xr.Dataset, reading: Reading, images: np.ndarray, count: int
     """
     size = ds.sizes
     pixels = np.empty((0, size["band"]))
-    for runs in (8, size["sample"]):  # all of them only if the few show nothing
+    every = ds.sizes["sample"]
+    for runs, window in ((8, 64), (every, 64), (every, 0)):  # more only where the few show nothing
         if not len(pixels):
-            pixels = _look(ds, reading, images, runs)
+            pixels = _look(ds, reading, images, runs, window)
     if not len(pixels):
         pixels = np.zeros((1, size["band"]))
     low, high = np.quantile(pixels, [0.001, 0.999])
@@ -51,13 +52,20 @@ def choose_bins(ds: xr.Dataset, reading: Reading, images: np.ndarray, count: int
     return Bins(edges, cuts, pixels.mean(0), stride)
 
 
-def _look(ds: xr.Dataset, reading: Reading, images: np.ndarray, runs: int) -> np.ndarray:
-    """Return pixels (n, band) of so many runs of neighbouring samples, which share chunks."""
+def _look(
+    ds: xr.Dataset, reading: Reading, images: np.ndarray, runs: int, window: int
+) -> np.ndarray:
+    """Return pixels (n, band) of so many runs of neighbouring samples, which share chunks.
+
+    Long images are looked at in four windows of so many pixels, or with 0 everywhere.
+    """
     n, run = len(images), _run(ds)
     starts = np.unique(np.linspace(0, max(0, n - run), runs).astype(int)).tolist()
-    windows = [(y, x) for y in _windows(ds.sizes["y"]) for x in _windows(ds.sizes["x"])]
-    window = ds.sizes["band"] * math.prod(a.stop - a.start for a in windows[0])
-    most = max(4, _READ // (run * window))
+    windows = [
+        (y, x) for y in _windows(ds.sizes["y"], window) for x in _windows(ds.sizes["x"], window)
+    ]
+    values = ds.sizes["band"] * math.prod(a.stop - a.start for a in windows[0])
+    most = max(4, _READ // (run * values))
     seen = []
     for start in starts:
         samples = slice(start, start + run)
@@ -68,8 +76,8 @@ def _look(ds: xr.Dataset, reading: Reading, images: np.ndarray, runs: int) -> np
         parts = [ds.isel(sample=samples, time=dates, y=y, x=x) for y, x in windows]
         arrays = dask.compute(*((part["values"].data, part["valid"].data) for part in parts))
         for both in arrays:
-            values, keep, _ = reading.pixels(*map(np.asarray, both), images[samples][:, dates])
-            pixels = np.moveaxis(values, 1, -1)[keep]
+            found, keep, _ = reading.pixels(*map(np.asarray, both), images[samples][:, dates])
+            pixels = np.moveaxis(found, 1, -1)[keep]
             seen.append(pixels[:: pixels.size * len(starts) * len(windows) // _SEEN + 1])
     return np.concatenate(seen).astype(np.float64) if seen else np.empty((0, ds.sizes["band"]))
 
@@ -80,8 +88,10 @@ def _run(ds: xr.Dataset) -> int:
     return int(np.clip(_READ // max(values, 1), 1, 4))
 
 
-def _windows(side: int, window: int = 64) -> list[slice]:
-    """Return the whole side of an image, or two pieces of a long one."""
+def _windows(side: int, window: int) -> list[slice]:
+    """Return two pieces of a long side; pieces of 512 that cover it where no window is given."""
+    if not window:
+        return [slice(start, min(start + 512, side)) for start in range(0, side, 512)]
     if side <= 2 * window:
         return [slice(0, side)]
     starts = (side // 4 - window // 2, 3 * side // 4 - window // 2)

@@ -78,18 +78,17 @@ def band_statistics(
     ds = ds.isel(sample=samples)
     block = np.asarray(cube["block"].values)[samples]
     groups = _bundles(ds["time"].values, images, block, bundles)
-    labels = {over: where for over, (where, _) in groups.items()} or {"": np.where(images, 0, -1)}
+    labels = groups or {"": np.where(images, 0, -1)}
     found = sum_up(ds, selection, images, labels, bins, patch)
     first = next(iter(found.sums))
     total = found.sums[first].total()
-    _refuse_nothing(modality, ds, selection, total, found.missing)
+    _refuse_nothing(modality, ds, selection, total)
     return BandStatistics(
         **_about(ds, modality, selection, patch),
         bins=found.bins,
         sums=total,
-        missing=found.missing,
-        bundles=found.sums if groups else {},
-        units_in={over: count for over, (_, count) in groups.items()},
+        bundles={over: s.take(s.n > 0) for over, s in found.sums.items()} if groups else {},
+        units_in=_units(ds["time"].values, found.used, block) if groups else {},
         levels=found.levels,
     )
 
@@ -143,7 +142,7 @@ def statistics_by(
     for number, inside in enumerate(where.values()):
         label[inside[samples]] = number
     found = sum_up(ds, selection, images, {"": label}, bins, patch)
-    _refuse_nothing(modality, ds, selection, found.sums[""].total(), found.missing)
+    _refuse_nothing(modality, ds, selection, found.sums[""].total())
     result = {}
     for number, name in enumerate(where):
         at = Selection(
@@ -155,8 +154,7 @@ def statistics_by(
         sums = found.sums[""].take(number)
         if sums.n:
             about = _about(ds, modality, at, patch)
-            missing = np.zeros_like(found.missing)
-            result[name] = BandStatistics(**about, bins=found.bins, sums=sums, missing=missing)
+            result[name] = BandStatistics(**about, bins=found.bins, sums=sums)
     return result
 
 
@@ -180,12 +178,10 @@ def _about(ds: xr.Dataset, modality: str, selection: Selection, patch: int) -> d
     }
 
 
-def _refuse_nothing(
-    modality: str, ds: xr.Dataset, selection: Selection, total: Sums, missing: np.ndarray
-) -> None:
+def _refuse_nothing(modality: str, ds: xr.Dataset, selection: Selection, total: Sums) -> None:
     if total.n:
         return
-    bands = [str(b) for b, gone in zip(ds["band"].values, missing, strict=True) if gone]
+    bands = [str(b) for b, gone in zip(ds["band"].values, total.missing, strict=True) if gone]
     lost = f", where {', '.join(bands)} is not finite" if bands else ""
     raise CubeError(
         f"{modality}: no pixel to take statistics of",
@@ -196,8 +192,8 @@ def _refuse_nothing(
 
 def _bundles(
     time: np.ndarray, images: np.ndarray, block: np.ndarray, most: int
-) -> dict[str, tuple[np.ndarray, int]]:
-    """Deal images into bundles of samples, dates and blocks: labels (sample, time), how many.
+) -> dict[str, np.ndarray]:
+    """Deal images into bundles of samples, dates and blocks: labels (sample, time), -1 for none.
 
     Samples are dealt at random. Dates stay in order, neighbours together, as they resemble each
     other; so do blocks.
@@ -217,13 +213,20 @@ def _bundles(
         0, len(unique) - 1
     )
     blocks = np.unique(block[there])
+    in_block = _stretch(np.searchsorted(blocks, block), len(blocks), most)
     return {
-        "sample": (labelled(order[:, None]), len(there)),
-        "date": (labelled(_stretch(day, len(unique), most)), len(unique)),
-        "block": (
-            labelled(_stretch(np.searchsorted(blocks, block), len(blocks), most)[:, None]),
-            len(blocks),
-        ),
+        "sample": labelled(order[:, None]),
+        "date": labelled(_stretch(day, len(unique), most)),
+        "block": labelled(in_block[:, None]),
+    }
+
+
+def _units(time: np.ndarray, used: np.ndarray, block: np.ndarray) -> dict[str, int]:
+    """Count the samples, dates and blocks that have a pixel that counts."""
+    return {
+        "sample": int(used.any(1).sum()),
+        "date": len(np.unique(time[used].astype("datetime64[D]"))),
+        "block": len(np.unique(block[used.any(1)])),
     }
 
 

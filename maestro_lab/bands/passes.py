@@ -23,15 +23,15 @@ class _Part:
     """Sums of some tiles; those of the same images know the images' own sums still."""
 
     sums: Sums
-    missing: np.ndarray
     levels: Levels | None
+    used: tuple[tuple[Tile, np.ndarray], ...] = ()
     image_n: np.ndarray | None = None
     image_first: np.ndarray | None = None
     labels: np.ndarray | None = None
 
     def __add__(self, other: _Part) -> _Part:
         levels = add_levels(self.levels, other.levels)
-        return _Part(self.sums + other.sums, self.missing + other.missing, levels)
+        return _Part(self.sums + other.sums, levels, self.used + other.used)
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,8 @@ class Found:
 
     bins: Bins
     sums: Mapping[str, Sums]
-    missing: np.ndarray
     levels: Levels | None
+    used: np.ndarray  # (sample, time) images with a pixel that counts
 
 
 def sum_up(
@@ -88,7 +88,10 @@ def sum_up(
         over: part.sums.take(slice(int(starts[k]), int(starts[k + 1])))
         for k, over in enumerate(labels)
     }
-    return Found(fixed, sums, part.missing, part.levels)
+    used = np.zeros(images.shape, bool)
+    for tile, there in part.used:
+        used[tile.sample, tile.time] |= there
+    return Found(fixed, sums, part.levels, used)
 
 
 def _measure(
@@ -129,6 +132,8 @@ def _measure(
     kernels.count_joint(
         values, keep, bins.cuts, used, (tile.y.start, tile.x.start), width, bins.stride, sums.joint
     )
+    for partition in labels:
+        np.add.at(sums.missing, partition, missing)
     image_n, image_first = np.zeros(labels.shape[1], np.int64), np.zeros((labels.shape[1], bands))
     own_n, own_first = np.zeros(images, np.int64), np.zeros((images, bands))
     kernels.sum_moments(
@@ -136,7 +141,8 @@ def _measure(
         own_n, own_first,
     )  # fmt: skip
     image_n[there], image_first[there] = own_n, own_first
-    return _Part(sums, missing, exact, image_n, image_first, labels)
+    used = (image_n > 0).reshape(inside[tile.sample, tile.time].shape)
+    return _Part(sums, exact, ((tile, used),), image_n, image_first, labels)
 
 
 def _closed(parts: list[_Part]) -> _Part:
@@ -154,7 +160,7 @@ def _closed(parts: list[_Part]) -> _Part:
             total.sums.by_date[label] += rows.T @ rows
     for matrix in (total.sums.second, total.sums.by_patch):  # filled above the diagonal only
         matrix += np.triu(matrix, 1).swapaxes(-1, -2)
-    return _Part(total.sums, total.missing, total.levels)
+    return _Part(total.sums, total.levels, total.used)
 
 
 def _binned(lowest: int, table: np.ndarray, edges: np.ndarray) -> np.ndarray:
@@ -170,5 +176,6 @@ def _trimmed(table: np.ndarray, dtype: np.dtype) -> Levels:
     if dtype.kind == "i":
         table, lowest = np.roll(table, 32_768, axis=1), -32_768
     used = np.flatnonzero(table.any(0))
-    first, last = (used[0], used[-1]) if len(used) else (0, 0)
-    return lowest + int(first), table[:, first : last + 1].copy()
+    if not len(used):
+        return lowest, table[:, :0]
+    return lowest + int(used[0]), table[:, used[0] : used[-1] + 1].copy()

@@ -142,6 +142,8 @@ def stability(
             found="bundles=0",
             do="measure with bundles=24",
         )
+    if draws < 1:
+        raise ParameterError("draws", expected="1 or more", found=draws)
     bundles = statistics.bundles[over]
     if len(bundles.n) < 2:
         return None

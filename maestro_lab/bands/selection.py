@@ -81,7 +81,9 @@ def sees_clouds(ds: xr.Dataset) -> bool:
 
 
 def policy(ds: xr.Dataset, clouds: str) -> str:
-    """Return the cloud policy that a modality has when this one is asked for."""
+    """Return the cloud policy that a modality has when "out" or "in" is asked for."""
+    if clouds not in CLOUDS:
+        raise ParameterError("clouds", expected=" | ".join(CLOUDS), found=repr(clouds))
     return clouds if sees_clouds(ds) else UNSEEN
 
 

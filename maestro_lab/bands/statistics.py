@@ -12,13 +12,14 @@ import numpy as np
 import xarray as xr
 
 from maestro_lab.bands.selection import Selection
-from maestro_lab.bands.sums import Bins, Levels, Sums, add_levels, pairs
+from maestro_lab.bands.sums import CODES, Bins, Levels, Sums, add_levels, pairs
 from maestro_lab.errors import ParameterError
 
 __all__ = ["BandStatistics"]
 
 WITHIN = ("all", "date", "patch")
 _CONSTANT = 1e-12  # a deviation this small beside the mean is rounding
+_LOST = 1e-6  # and so is one this small beside the deviation that means were taken off
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,8 +42,6 @@ class BandStatistics:
         Edges of the histograms and what else was fixed beforehand.
     sums
         Sums over all pixels.
-    missing
-        (band,) pixels left out because this band, the first to do so, was not finite.
     bundles
         "sample", "date" or "block" to sums of bundles of these, for resampling.
     units_in
@@ -67,7 +66,6 @@ class BandStatistics:
     patch: int
     bins: Bins
     sums: Sums
-    missing: np.ndarray
     bundles: Mapping[str, Sums] = field(default_factory=dict)
     units_in: Mapping[str, int] = field(default_factory=dict)
     levels: Levels | None = None
@@ -93,7 +91,6 @@ class BandStatistics:
         return replace(
             self,
             sums=self.sums + other.sums,
-            missing=self.missing + other.missing,
             bundles={
                 k: s.joined(other.bundles[k]) for k, s in self.bundles.items() if k in other.bundles
             },
@@ -127,6 +124,11 @@ class BandStatistics:
     def std(self) -> np.ndarray:
         """(band,) standard deviations."""
         return np.sqrt(np.maximum(np.diag(self.comoment()), 0) / max(self.n, 1))
+
+    @property
+    def missing(self) -> np.ndarray:
+        """(band,) pixels left out because this band, the first to do so, was not finite."""
+        return self.sums.missing
 
     @property
     def title(self) -> str:
@@ -163,7 +165,9 @@ class BandStatistics:
         comoment = self.comoment(within)
         deviation = np.sqrt(np.maximum(np.diag(comoment), 0))
         size = np.abs(self.mean) + np.abs(self.bins.shift)
-        varies = deviation > _CONSTANT * size * np.sqrt(max(self.n, 1))
+        rounding = _CONSTANT * size * np.sqrt(max(self.n, 1))
+        whole = np.sqrt(np.maximum(np.diag(self.sums.second), 0))
+        varies = deviation > np.maximum(rounding, _LOST * whole)
         deviation = np.where(varies, deviation, np.nan)
         with np.errstate(invalid="ignore", divide="ignore"):
             return np.clip(comoment / np.outer(deviation, deviation), -1, 1)
@@ -199,16 +203,16 @@ class BandStatistics:
 
     def quantile(self, q: float | np.ndarray) -> np.ndarray:
         """Return quantiles of each band (..., band): exact for 8 and 16-bit data, else to a bin."""
-        q = np.atleast_1d(np.asarray(q, float))
+        shares = np.asarray(q, float)
         if self.levels is not None:
             low, table = self.levels
-            cumulated = np.cumsum(table, 1)
-            rank = np.ceil(q * self.n).clip(1)
-            return low + np.stack([np.searchsorted(c, rank) for c in cumulated], -1).squeeze()
-        cumulated = np.cumsum(self.counts, 1) / max(self.n, 1)
-        upper = self.edges[1:]
-        found = [np.interp(q, c, upper, left=self.edges[0]) for c in cumulated]
-        return np.stack(found, -1).squeeze()
+            rank = np.ceil(shares * self.n).clip(1)
+            found = [low + np.searchsorted(c, rank) for c in np.cumsum(table, 1)]
+        else:
+            cumulated = np.cumsum(self.counts, 1) / max(self.n, 1)
+            upper, first = self.edges[1:], self.edges[0]
+            found = [np.interp(shares, c, upper, left=first) for c in cumulated]
+        return np.stack(found, -1)
 
     def resampled(self, over: str, weights: np.ndarray) -> Iterator[BandStatistics]:
         """Yield the statistics with each bundle counted ``weights`` (draw, bundle) times."""
@@ -256,7 +260,7 @@ class BandStatistics:
                 with xr.open_dataset(path, engine="h5netcdf") as file:
                     ds = file.load()
             return cls.from_dataset(ds)
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise ParameterError(
                 f"{path} holds no band statistics",
                 expected="a file written by BandStatistics.save",
@@ -270,13 +274,12 @@ class BandStatistics:
             "cuts": (("band", "cut"), self.bins.cuts),
             "shift": ("band", self.bins.shift),
             "wavelength": ("band", np.asarray(self.wavelengths, float)),
-            "missing": ("band", self.missing),
         }
-        found |= {name: (_DIMS[name], array) for name, array in self.sums.arrays().items()}
+        found |= {name: (_DIMS[name], array) for name, array in _saved(self.sums)}
         for over, sums in self.bundles.items():
             found |= {
                 f"{over}_{name}": ((f"{over}_bundle", *_DIMS[name]), array)
-                for name, array in sums.arrays().items()
+                for name, array in _saved(sums)
             }
         attrs: dict[str, Any] = {
             "modality": self.modality,
@@ -302,7 +305,11 @@ class BandStatistics:
         at = ds.attrs
 
         def sums(prefix: str) -> Sums:
-            return Sums(**{name: ds[f"{prefix}{name}"].values for name in _DIMS})
+            arrays = {name: ds[f"{prefix}{name}"].values for name in _DIMS if name != "joint"}
+            count = len(pairs(len(ds["band"])))
+            none = np.zeros((*arrays["n"].shape, 0, CODES, CODES), np.int64)
+            arrays["joint"] = ds[f"{prefix}joint"].values if count else none
+            return Sums(**arrays)
 
         overs = [o for o in ("sample", "date", "block") if f"{o}_n" in ds]
         selection = Selection(
@@ -317,7 +324,6 @@ class BandStatistics:
             int(at["patch"]),
             Bins(ds["edges"].values, ds["cuts"].values, ds["shift"].values, int(at["stride"])),
             sums(""),
-            ds["missing"].values,
             {o: sums(f"{o}_") for o in overs},
             {o: int(at[f"{o}s"]) for o in overs},
             (int(at["lowest_level"]), ds["levels"].values) if "levels" in ds else None,
@@ -338,7 +344,13 @@ _DIMS = {
     "by_patch": ("band", "other_band"),
     "counts": ("band", "bin"),
     "joint": ("pair", "code", "other_code"),
+    "missing": ("band",),
 }
+
+
+def _saved(sums: Sums) -> list[tuple[str, np.ndarray]]:
+    """Return the arrays worth saving: a single band has no pairs."""
+    return [(name, array) for name, array in sums.arrays().items() if array.size or name == "n"]
 
 
 def _ending(path: Path) -> ParameterError:

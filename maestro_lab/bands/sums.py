@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from maestro_lab.errors import ParameterError
+
 __all__ = ["CODES", "Bins", "Levels", "Sums", "add_levels", "pairs"]
 
 CODES = 16
@@ -31,12 +33,24 @@ class Bins:
         (band,) numbers near the means, taken off before products are summed.
     stride
         Mutual information looks at every ``stride``-th pixel.
+
+    Raises
+    ------
+    ParameterError
+        If the edges do not rise in even steps.
     """
 
     edges: np.ndarray
     cuts: np.ndarray
     shift: np.ndarray
     stride: int = 1
+
+    def __post_init__(self) -> None:
+        steps = np.diff(self.edges)
+        if not len(steps) or (steps <= 0).any() or not np.allclose(steps, steps.mean()):
+            raise ParameterError(
+                "edges of histograms", expected="rising in even steps", found=self.edges
+            )
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Bins) or self.stride != other.stride:
@@ -66,6 +80,8 @@ class Sums:
         (label, band, bin) histograms.
     joint
         (label, pair, code, code) joint classes of each two bands.
+    missing
+        (label, band) pixels left out because this band, the first to do so, was not finite.
     """
 
     n: np.ndarray
@@ -75,6 +91,7 @@ class Sums:
     by_patch: np.ndarray
     counts: np.ndarray
     joint: np.ndarray
+    missing: np.ndarray
 
     @classmethod
     def zeros(cls, labels: int, bands: int, bins: int) -> Sums:
@@ -88,6 +105,7 @@ class Sums:
             np.zeros(matrix),
             np.zeros((labels, bands, bins), np.int64),
             np.zeros((labels, len(pairs(bands)), CODES, CODES), np.int64),
+            np.zeros((labels, bands), np.int64),
         )
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -143,6 +161,8 @@ def add_levels(a: Levels | None, b: Levels | None) -> Levels | None:
     """
     if a is None or b is None:
         return None
+    if not a[1].shape[1] or not b[1].shape[1]:  # no pixel, no level
+        return a if a[1].shape[1] else b
     low, high = min(a[0], b[0]), max(a[0] + a[1].shape[1], b[0] + b[1].shape[1])
     table = np.zeros((len(a[1]), high - low), np.int64)
     for first, counts in (a, b):

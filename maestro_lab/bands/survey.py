@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from maestro_lab.bands.measure import BUNDLES, band_statistics
-from maestro_lab.bands.selection import CLOUDS, regions, sees_clouds
+from maestro_lab.bands.selection import CLOUDS, policy, regions, sees_clouds
 from maestro_lab.bands.statistics import BandStatistics
 from maestro_lab.cubes.contract import modality_names
 from maestro_lab.errors import ParameterError
@@ -98,8 +98,7 @@ class Survey:
                 expected=", ".join(self.modalities),
                 found=modality,
             )
-        policies = self.policies(modality)
-        key = (modality, clouds if len(policies) > 1 else "", season, region)
+        key = (modality, policy(self.cube[modality].to_dataset(), clouds), season, region)
         if key not in self._found:
             self._found[key] = band_statistics(
                 self.cube,

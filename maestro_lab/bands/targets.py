@@ -126,8 +126,12 @@ def balance(
             raise ParameterError(
                 f"{name} does not cover the bands", expected=" ".join(bands), found=groups.words
             )
-    if divide <= 0:
+    if not 0 < divide < float("inf"):
         raise ParameterError("divide", expected="a number above 0", found=divide)
+    if not isinstance(patch, int | np.integer) or patch < 1:
+        raise ParameterError("patch", expected="a whole number, at least 1", found=repr(patch))
+    if not groupings:
+        return pd.DataFrame()
     labels = np.array([g.labels(bands) for g in groupings.values()])
     reading = Reading.of(ds, policy(ds, clouds))
     common = {
@@ -176,9 +180,10 @@ def _patches(
     values, keep, _ = reading.pixels(values, valid, images[tile.sample, tile.time])
     rows, columns = (side // patch for side in keep.shape[1:])
     keep = keep[:, : rows * patch, : columns * patch]
-    keep = keep.reshape(-1, rows, patch, columns, patch).all((2, 4))
+    images_here = len(values)
+    keep = keep.reshape(images_here, rows, patch, columns, patch).all((2, 4))
     values = values[:, :, : rows * patch, : columns * patch].astype(np.float64) / divide
-    values = values.reshape(len(values), -1, rows, patch, columns, patch)
+    values = values.reshape(images_here, values.shape[1], rows, patch, columns, patch)
     values = np.moveaxis(values, (2, 4, 1), (1, 2, 3))[keep]  # (patch, band, row, column)
     return values.mean((2, 3)), values.var((2, 3))
 
