@@ -76,7 +76,9 @@ class Grouping:
         return f"{self.statistics.title}\n{words}, {self.chosen}"
 
     def __repr__(self) -> str:
-        return f"{self.groups.words}  ({self.statistic}, {self.linkage} linkage, {self.chosen})"
+        clouds = self.statistics.selection.policy
+        how = f"{self.statistic}, {clouds}, {self.linkage} linkage, {self.chosen}"
+        return f"{self.groups.words}  ({how})"
 
 
 def propose_groups(
@@ -110,7 +112,8 @@ def propose_groups(
     >>> from maestro_lab.bands import band_statistics
     >>> cube = ml.open_cube("landscape", samples=60, modalities=["s2"])
     >>> print(propose_groups(band_statistics(cube, "s2", split=()), groups=3))
-    B02 B03 B04 B05 | B06 B07 B08 B8A | B11 B12  (correlation, average linkage, 3 groups asked for)
+    B02 B03 B04 B05 | B06 B07 B08 B8A | B11 B12
+    (correlation, clear pixels only, average linkage, 3 groups asked for)
     """
     bands = list(statistics.bands)
     if linkage not in LINKAGES:

@@ -66,12 +66,14 @@ class Selection:
                 expected = " | ".join(o for o in options if o not in ("", UNSEEN))
                 raise ParameterError(name, expected=expected, found=repr(strange[0]))
 
+    @property
+    def policy(self) -> str:
+        """The cloud policy in words."""
+        return {"out": "clear pixels only", "in": "clouds in", UNSEEN: "valid pixels"}[self.clouds]
+
     def __str__(self) -> str:
-        clouds = {"out": "clear pixels only", "in": "clouds in", UNSEEN: "valid pixels"}
         split = "+".join(self.split) if self.split else "all splits"
-        return ", ".join(
-            part for part in (clouds[self.clouds], split, self.season, self.region) if part
-        )
+        return ", ".join(part for part in (self.policy, split, self.season, self.region) if part)
 
 
 def sees_clouds(ds: xr.Dataset) -> bool:

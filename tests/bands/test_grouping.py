@@ -41,7 +41,8 @@ def test_planted_groups_and_their_number_are_found(statistics, statistic, method
     assert found.groups == BandGroups.from_lists(PLANTED)
     assert found.chosen == "3 groups by silhouette"
     assert repr(found) == (
-        f"a b c | d e | f g h  ({statistic}, {method} linkage, 3 groups by silhouette)"
+        f"a b c | d e | f g h  ({statistic}, clear pixels only, {method} linkage, 3 groups by "
+        "silhouette)"
     )
     assert found.title.splitlines() == [
         statistics.title,
