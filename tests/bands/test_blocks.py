@@ -17,7 +17,7 @@ CHUNKS = [
     {"time": 2},
     {"sample": 3, "time": 5, "y": 4, "x": 5},
     {"y": 1, "x": 3},
-    {"sample": 5, "time": 3, "y": 2, "x": 5},
+    {"sample": 2, "time": 4, "y": 2, "x": 5},
 ]
 FEW = 100  # values in a block: less than an image of s2
 
@@ -171,10 +171,11 @@ def test_large_images_are_looked_at_in_two_places():
 
 
 def test_processes_of_a_cluster_give_the_same_bits_as_threads(small, cluster):
-    chunks = small.chunk(sample=3, x=4)
+    few = small.isel(sample=slice(0, 4))
+    chunks = few.chunk(sample=3, x=4)
 
     def measured():
-        return [band_statistics(c, n, split=()) for c, n in ((small, "s1"), (chunks, "s2"))]
+        return [band_statistics(c, n, split=()) for c, n in ((few, "s1"), (chunks, "s2"))]
 
     here = measured()
     with cluster() as workers:

@@ -16,7 +16,7 @@ from tests.bands.made import image_cube, planted
 from tests.bands.test_resampling import image_columns
 from tests.batches.cubes import pixel_cube
 
-LAND = ("landscape", "-o", "samples", 12, "-o", "modalities", "[s2, dem]")
+LAND = ("landscape", "-o", "samples", 8, "-o", "modalities", "[s2, dem]")
 
 
 def call(*words):
@@ -61,6 +61,7 @@ def test_options_reach_the_measurement(saved):
     assert done.exit_code == 0, done.output
     assert "  overlap, single linkage, 2 groups asked for" in done.stdout
     assert "  clouds in, train, DJF, block 0, 2,500 pixels, m" in done.stdout
+    assert "  1 sample: nothing to draw from" in done.stdout
 
 
 def test_json_holds_groups_distances_and_how_sure_they_are():
@@ -68,6 +69,10 @@ def test_json_holds_groups_distances_and_how_sure_they_are():
     assert done.exit_code == 0
     everything = json.loads(done.stdout)
     assert list(everything) == ["s2", "dem"]
+    assert "NaN" not in done.stdout
+    assert everything["dem"]["silhouette"] is None
+    assert everything["dem"]["distances"] == [[0.0]]
+    assert everything["dem"]["clouds"] == "unseen"
     found = everything["s2"]
     assert list(found["groups"].values()) == [
         ["B02", "B03", "B04", "B05"], ["B06", "B07", "B08", "B8A"], ["B11", "B12"]
@@ -84,16 +89,6 @@ def test_json_holds_groups_distances_and_how_sure_they_are():
     assert (found["statistic"], found["clouds"], found["linkage"]) == (
         "correlation", "out", "average"
     )  # fmt: skip
-
-
-def test_numbers_that_do_not_exist_are_null_in_json():
-    done = call("landscape", "-o", "samples", 4, "-m", "dem", "--json")
-    assert done.exit_code == 0
-    assert "NaN" not in done.stdout
-    found = json.loads(done.stdout)["dem"]
-    assert found["silhouette"] is None
-    assert found["distances"] == [[0.0]]
-    assert found["clouds"] == "unseen"
 
 
 def test_netcdf_files_are_named_by_their_path(saved):
@@ -116,9 +111,10 @@ def test_a_data_set_is_named_with_its_folder(shared):
     assert list(found["groups"]) == ["B02-B05", "B06-B8A", "B11-B12"]
     assert found["selection"] == "clouds in, train"
     assert found["pixels"] == 146 * 36
-    for_people = call(f"treesatai-ts:{folder}", "-m", "s2")
-    assert "1 sample: " in for_people.stdout and "nothing to draw from" in for_people.stdout
-    assert "with MAESTRO Sentinel-2: B02 B03 B04 B05 | B06 B07 B08 B8A | " in for_people.stdout
+    assert [row["verdict"] == "nothing to draw from" for row in found["stability"]] == [
+        True, False, True
+    ]  # fmt: skip
+    assert found["references"][0]["Rand index"] == 1
 
 
 @pytest.mark.parametrize("name", ["groups.json", "mine.yaml", ""])

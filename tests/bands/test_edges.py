@@ -206,3 +206,13 @@ def test_dates_without_a_clear_pixel_are_not_drawn():
     values[:, :, 3] = values[:, :, 2] + 0.1 * values[:, :, 3]
     cube = cleared(image_cube(values), np.s_[:, 1])
     assert stability(group_bands(cube)["m"], "date") is None
+
+
+def test_what_has_no_pixel_that_counts_is_not_counted_either():
+    cube = cleared(image_cube(noise(6, 4, 2, 4, 4)), np.s_[:2])
+    cube = cleared(cube, np.s_[:, 3])
+    found = band_statistics(cube, "m")
+    assert found.units_in == {"sample": 4, "date": 3, "block": 2}
+    assert {over: len(sums.n) for over, sums in found.bundles.items()} == found.units_in
+    every = band_statistics(cube, "m", clouds="in")
+    assert every.units_in == {"sample": 6, "date": 4, "block": 3}

@@ -8,7 +8,7 @@ import pytest
 
 from maestro_lab.bands import BandStatistics, band_statistics
 from maestro_lab.errors import ParameterError
-from tests.bands.made import deviations, histograms, image_cube, kept, pixels
+from tests.bands.made import deviations, histograms, image_cube, kept, overwritten, pixels
 from tests.batches.cubes import pixel_cube
 
 
@@ -209,11 +209,24 @@ def test_statistics_of_a_single_band_survive_a_file(tmp_path, small, ending):
     assert again.sums.joint.shape == (0, 16, 16)
 
 
-def test_a_file_is_replaced_as_a_whole(tmp_path, small, s2):
-    path = tmp_path / "statistics.nc"
-    s2.save(path)
-    band_statistics(small, "dem").save(path)
-    assert BandStatistics.load(path).modality == "dem"
+@pytest.mark.parametrize("ending", [".nc", ".json"])
+def test_missing_bands_add_up_and_survive_a_file(tmp_path, small, ending):
+    holed = overwritten(small, np.s_[:, :, 1, 2, 3], np.nan, name="s1")
+    found = band_statistics(holed, "s1", split=())
+    lost = small["s1"]["valid"].values[:, :, 2, 3].sum()
+    assert found.missing.tolist() == [0, lost]
+    assert (found + found).missing.tolist() == [0, 2 * lost]
+    assert found.bundles["date"].missing.sum(0).tolist() == [0, lost]
+    again = BandStatistics.load(found.save(tmp_path / f"holed{ending}"))
+    assert again.missing.tolist() == [0, lost]
+
+
+def test_a_file_is_replaced_as_a_whole(tmp_path, small):
+    path = tmp_path / "statistics.json"
+    for name in ("s1", "dem"):
+        band_statistics(small, name, bundles=0).save(path)
+        assert BandStatistics.load(path).modality == name
+    assert [p.name for p in tmp_path.iterdir()] == ["statistics.json"]
 
 
 @pytest.mark.parametrize("name", ["statistics", "statistics.csv", "statistics.NC"])

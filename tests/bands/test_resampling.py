@@ -214,12 +214,12 @@ def planted_landscape(landscape):
 def test_the_planted_groups_of_the_landscape_are_firm(planted_landscape, over):
     assert planted_landscape.groups == REFERENCES["MAESTRO Sentinel-2"]
     assert planted_landscape.chosen == "3 groups by silhouette"
-    assert stability(planted_landscape, over, draws=100).within > 0.95
+    assert stability(planted_landscape, over, draws=60).within > 0.95
 
 
 @pytest.fixture(scope="module")
 def bare():
-    cube = ml.open_cube("landscape", samples=80, modalities=["s2"], planted_groups=False)
+    cube = ml.open_cube("landscape", samples=60, modalities=["s2"], planted_groups=False)
     return band_statistics(cube, "s2")
 
 
@@ -228,7 +228,7 @@ def bare():
 def test_a_landscape_without_groups_has_none_to_speak_of(bare, over, groups):
     grouping = propose_groups(bare, groups=groups)
     assert grouping.groups != REFERENCES["MAESTRO Sentinel-2"]
-    word = stability(grouping, over, draws=100).verdict.split(":")[0]
+    word = stability(grouping, over, draws=60).verdict.split(":")[0]
     assert word == "not stable" or word.startswith("no groups to speak of")
 
 
