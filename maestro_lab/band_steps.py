@@ -147,7 +147,8 @@ def groups_results(
         modality, and :func:`balance_tables`.
     """
     found: dict[str, Any] = {
-        "groups": {name: str(grouping) for name, grouping in groupings.items()},
+        "groups": {name: grouping.groups.words for name, grouping in groupings.items()},
+        "found by": {name: grouping.how for name, grouping in groupings.items()},
         "ways_that_agree": int(comparison[comparison["proposed"]]["ways"].sum()),
         "ways": int(comparison["ways"].sum()),
     }

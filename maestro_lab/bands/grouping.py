@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -70,15 +71,19 @@ class Grouping:
         return [int(k) for k in leaves_list(self.tree)][::-1]
 
     @property
+    def how(self) -> str:
+        """Statistic, cloud policy, linkage and number of groups in words."""
+        clouds = self.statistics.selection.policy
+        return f"{self.statistic}, {clouds}, {self.linkage} linkage, {self.chosen}"
+
+    @property
     def title(self) -> str:
         """What was measured, on which pixels, and how bands were joined."""
         words = f"{STATISTICS[self.statistic]}, {self.linkage} linkage"
         return f"{self.statistics.title}\n{words}, {self.chosen}"
 
     def __repr__(self) -> str:
-        clouds = self.statistics.selection.policy
-        how = f"{self.statistic}, {clouds}, {self.linkage} linkage, {self.chosen}"
-        return f"{self.groups.words}  ({how})"
+        return f"{self.groups.words}  ({self.how})"
 
 
 def propose_groups(
@@ -116,16 +121,15 @@ def propose_groups(
     (correlation, clear pixels only, average linkage, 3 groups asked for)
     """
     bands = list(statistics.bands)
-    if linkage not in LINKAGES:
-        raise ParameterError("linkage", expected=" | ".join(LINKAGES), found=repr(linkage))
+    _check_ways(statistic, linkage, groups)
     if groups and not 1 <= groups <= len(bands):
         raise ParameterError("number of groups", expected=f"1 to {len(bands)}", found=groups)
     matrix = distances(statistics, statistic)
     tree, labels = cluster(matrix, linkage, groups)
     count = len(set(labels))
     chosen = f"{count} groups asked for" if groups else f"{count} groups by silhouette"
-    if len(bands) == 1:
-        chosen = "one band"
+    if count == 1 and not groups:
+        chosen = "one band" if len(bands) == 1 else "one group: the bands are equal"
     lists = [
         [b for b, k in zip(bands, labels, strict=True) if k == g] for g in dict.fromkeys(labels)
     ]  # in the order of their first band
@@ -134,13 +138,25 @@ def propose_groups(
     return Grouping(found, statistics, statistic, linkage, matrix, tree, score, chosen)
 
 
+def _check_ways(statistic: str, linkage: str, *counts: Any) -> None:
+    """Refuse unknown ways before anything is measured."""
+    if statistic not in STATISTICS:
+        raise ParameterError("statistic", expected=" | ".join(STATISTICS), found=repr(statistic))
+    if linkage not in LINKAGES:
+        raise ParameterError("linkage", expected=" | ".join(LINKAGES), found=repr(linkage))
+    for count in counts:
+        if count is not None and (not isinstance(count, int | np.integer) or count < 0):
+            raise ParameterError("number of groups", expected="0 or more", found=repr(count))
+
+
 def cluster(
     matrix: np.ndarray, method: str, groups: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the tree over distances (band, band), and the group of each band (band,).
 
     The tree is cut into exactly ``groups`` groups, also where several merges are equally high;
-    without a number into those with the best mean silhouette, two for two bands.
+    without a number into those with the best mean silhouette, two for two bands, one for bands that
+    are all at distance 0.
     """
     size = len(matrix)
     if size == 1:
@@ -148,6 +164,8 @@ def cluster(
     tree = linkage(squareform(matrix, checks=False), method)
     if groups:
         return tree, cut_tree(tree, n_clusters=groups)[:, 0]
+    if not matrix.any():
+        return tree, np.zeros(size, int)
     cuts = cut_tree(tree, n_clusters=list(range(2, size)) or [2])
     scores = [_silhouette(matrix, labels) for labels in cuts.T]
     return tree, cuts[:, int(np.argmax(np.nan_to_num(scores, nan=-1)))]
@@ -206,11 +224,11 @@ def group_bands(
             expected=", ".join(chosen),
             found=", ".join(strangers),
         )
+    _check_ways(statistic, linkage, *counts.values())
     found = {}
     for name in chosen:
         statistics = survey.statistics(name, clouds=clouds, season=season, region=region)
-        count = counts.get(name) or 0
-        count = min(count, len(statistics.bands)) if count > 0 else count
+        count = min(counts.get(name) or 0, len(statistics.bands))
         found[name] = propose_groups(statistics, groups=count, statistic=statistic, linkage=linkage)
     return found
 

@@ -152,11 +152,19 @@ def stability(
     number = len(bundles.n)
     weights = np.random.default_rng(seed).multinomial(number, np.full(number, 1 / number), draws)
     together, scores = np.zeros((size, size)), []
-    for again in statistics.resampled(over, weights):
+    known: dict[bytes, float] = {}
+    given = count in (1, size)  # nothing to draw: it cannot come out otherwise
+    for again in () if given else statistics.resampled(over, weights):
         matrix = distances(again, grouping.statistic)
         labels = cluster(matrix, grouping.linkage, count)[1]
         together += labels[:, None] == labels[None, :]
-        scores.append(_rand(labels, proposed))
+        key = labels.tobytes()  # most draws repeat a grouping
+        if key not in known:
+            known[key] = _rand(labels, proposed)
+        scores.append(known[key])
+    if given:
+        together += draws * (proposed[:, None] == proposed[None, :])
+        scores.append(1.0)
     exact = float(np.mean(np.array(scores) == 1))
     return Stability(
         grouping,

@@ -73,7 +73,8 @@ class BandStatistics:
     def __add__(self, other: BandStatistics) -> BandStatistics:
         """Merge statistics of different pixels, taken with the same bins.
 
-        Bundles of both are kept side by side: a resample then draws from either.
+        Bundles of both are kept side by side: a resample then draws from either. Dates that both
+        have are counted twice.
         """
         same = ("modality", "bands", "units", "selection", "patch", "bins")
         differing = [f for f in same if getattr(self, f) != getattr(other, f)]
@@ -230,16 +231,22 @@ class BandStatistics:
         """
         path = Path(path)
         unfinished = path.with_name(f"{path.name}.unfinished")
-        if path.suffix == ".json":
-            plain = self.to_dataset().to_dict()
-            unfinished.write_text(json.dumps(plain, allow_nan=True), encoding="utf-8")
-        elif path.suffix == ".nc":
-            ds = self.to_dataset()
-            encoding = {name: {"zlib": True} for name, v in ds.data_vars.items() if v.ndim > 1}
-            ds.to_netcdf(unfinished, engine="h5netcdf", encoding=encoding)
-        else:
+        if path.suffix not in (".json", ".nc"):
             raise _ending(path)
-        return unfinished.replace(path)
+        ds = self.to_dataset()
+        try:
+            if path.suffix == ".json":
+                unfinished.write_text(json.dumps(ds.to_dict(), allow_nan=True), encoding="utf-8")
+            else:
+                encoding = {name: {"zlib": True} for name, v in ds.data_vars.items() if v.ndim > 1}
+                ds.to_netcdf(unfinished, engine="h5netcdf", encoding=encoding)
+            return unfinished.replace(path)
+        except OSError as error:
+            raise ParameterError(
+                f"{path} cannot be written",
+                expected="a folder that exists, with room",
+                found=error.strerror or error,
+            ) from error
 
     @classmethod
     def load(cls, path: str | Path) -> BandStatistics:
@@ -303,6 +310,8 @@ class BandStatistics:
     def from_dataset(cls, ds: xr.Dataset) -> BandStatistics:
         """Build statistics from :meth:`to_dataset`."""
         at = ds.attrs
+        if "band" not in ds.coords:
+            raise KeyError("band")
 
         def sums(prefix: str) -> Sums:
             arrays = {name: ds[f"{prefix}{name}"].values for name in _DIMS if name != "joint"}

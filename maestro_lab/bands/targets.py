@@ -151,10 +151,11 @@ def balance(
         images=images,
         patch=patch,
     )
-    between = tally.level2 / tally.patches - constant
+    between = np.maximum(tally.level2 / tally.patches - constant, 0)
     within = tally.spread / tally.patches
     whole = np.maximum((constant + between + within).sum(1), 1e-30)
     left = between + within
+    left = np.where(left > 1e-12 * whole[:, None], left, 0)  # the rest is rounding
     rows = {
         "groups": [g.words for g in groupings.values()],
         "constant": constant.sum(1) / whole,

@@ -5,6 +5,8 @@ import pytest
 
 from maestro_lab.bands import (
     BandGroups,
+    Survey,
+    balance,
     band_statistics,
     distances,
     group_bands,
@@ -12,7 +14,7 @@ from maestro_lab.bands import (
     stability,
     stability_table,
 )
-from maestro_lab.errors import CubeError
+from maestro_lab.errors import CubeError, ParameterError
 from tests.bands.made import image_cube, overwritten, pixels
 from tests.batches.cubes import changed, pixel_cube
 
@@ -216,3 +218,36 @@ def test_what_has_no_pixel_that_counts_is_not_counted_either():
     assert {over: len(sums.n) for over, sums in found.bundles.items()} == found.units_in
     every = band_statistics(cube, "m", clouds="in")
     assert every.units_in == {"sample": 6, "date": 4, "block": 3}
+
+
+@pytest.mark.parametrize("bands", ["ab", "abc"])
+def test_bands_that_are_all_equal_are_one_group(bands):
+    column = noise(64)
+    found = group_bands(pixel_cube(dict.fromkeys(bands, column)))["m"]
+    assert found.groups.words == " ".join(bands)
+    assert found.chosen == "one group: the bands are equal"
+    assert len(group_bands(pixel_cube(dict.fromkeys(bands, column)), groups=2)["m"].groups) == 2
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"statistic": "cosine"}, {"linkage": "ward"}, {"groups": "2"}, {"groups": -1}]
+)
+def test_a_wrong_way_is_refused_before_anything_is_measured(wrong):
+    survey = Survey(pixel_cube({"a": noise(16), "b": noise(16)}))
+    with pytest.raises(ParameterError):
+        group_bands(survey, **wrong)
+    assert repr(survey) == "Survey(m; 0 measured)"
+
+
+def test_a_balance_of_patches_of_one_pixel_has_no_rounding_in_it():
+    cube = pixel_cube({"a": noise(64), "b": noise(64) + 1})
+    table = balance(cube, "m", {"pair": BandGroups({"pair": ["a", "b"]})}, patch=1)
+    assert 0 <= table.loc["pair", "between bands"] <= 1
+    assert table.loc["pair", "even bands"] == pytest.approx(1)
+
+
+@pytest.mark.parametrize("name", ["absent/a.nc", "absent/a.json"])
+def test_statistics_are_not_saved_in_a_folder_that_is_none(tmp_path, name):
+    with pytest.raises(ParameterError, match="cannot be written"):
+        band_statistics(pixel_cube({"a": noise(16)}), "m").save(tmp_path / name)
+    assert not list(tmp_path.iterdir())
