@@ -80,10 +80,10 @@ def survey_bands(cube: xr.DataTree, modalities: Sequence[str] = ()) -> Survey:
     modalities
         Which modalities; empty takes all.
     """
-    survey = Survey(cube, list(modalities) or None)
-    found = _inputs(cube, survey.modalities)
+    wanted = list(modalities) or modality_names(cube)
+    found = _inputs(cube, wanted)
     patch = {n: max(1, round(m.patch * m.pixels / m.size)) for n, m in found.items()}
-    return Survey(cube, survey.modalities, patch=patch)
+    return Survey(cube, wanted, patch=patch)
 
 
 def _inputs(cube: xr.DataTree, modalities: Sequence[str]) -> dict[str, Modality]:
@@ -125,7 +125,7 @@ def balance_tables(survey: Survey, groupings: Mapping[str, Grouping]) -> dict[st
         title = f"{statistics.modality}: {at}\npatches of {side} x {side} pixels"
         tables[title] = balance(
             survey.cube, name, groupings_to_weigh(grouping.groups, known), patch=side,
-            divide=divide, clouds=survey.policies(name)[0] if at.clouds == UNSEEN else at.clouds,
+            divide=divide, clouds="out" if at.clouds == UNSEEN else at.clouds,
             split=at.split, season=at.season, region=at.region,
         )  # fmt: skip
     return tables
@@ -153,7 +153,7 @@ def groups_results(
         "ways": int(comparison["ways"].sum()),
     }
     for name, drawn in sure.items():
-        if drawn is not None and len(groupings[name].groups) not in (1, len(drawn.together)):
+        if drawn is not None and not drawn.given:
             found[f"{name}: same groups, {drawn.over}s drawn again"] = round(drawn.exact, 3)
     several = [n for n, g in groupings.items() if len(g.statistics.bands) > 1]
     for name, table in zip(several, weighed.values(), strict=True):

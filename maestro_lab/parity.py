@@ -197,12 +197,13 @@ class _Case:
 
     def compare(self) -> CaseReport:
         """Compare all that is recorded."""
+        masked = len(self.masks) == len(self.model.streams)
         with torch.no_grad():
             self._encoder()
-            if len(self.masks) == len(self.model.streams):
+            if masked:
                 self._pretraining()
             self._heads()
-        if len(self.masks) == len(self.model.streams):
+        if masked:
             self._losses()
         return self.report
 

@@ -46,7 +46,7 @@ def groups_verdict(
             sentence += f"; {other}"
         drawn = (sure or {}).get(name)
         if drawn is not None:
-            sentence += f"; {drawn.over}s drawn again: {drawn.verdict.split(':')[0]}"
+            sentence += f"; {drawn.over}s drawn again: {drawn.word}"
         sentences.append(sentence)
     return ". ".join(sentences) + "."
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import reduce
 from itertools import pairwise
+from operator import add
 from typing import Any
 
 import dask
@@ -123,12 +125,7 @@ def _run(measure: Callable, values: np.ndarray, valid: np.ndarray, tile: Tile) -
 
 
 def _close(parts: list[Any], close: Callable[[list[Any]], Any] | None) -> Any:
-    if close is not None:
-        return close(parts)
-    total = parts[0]
-    for part in parts[1:]:
-        total = total + part
-    return total
+    return reduce(add, parts) if close is None else close(parts)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import yaml
@@ -11,9 +12,24 @@ import yaml
 from maestro_lab.bands.groups import BandGroups
 from maestro_lab.errors import ParameterError
 
-__all__ = ["load_groups", "save_groups"]
+__all__ = ["load_groups", "save_groups", "written_whole"]
 
 GROUPS_FILE = "groups.json"
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """Give a name to write to, and rename it to ``path`` once all is written."""
+    unfinished = path.with_name(f"{path.name}.unfinished")
+    try:
+        yield unfinished
+        unfinished.replace(path)
+    except OSError as error:
+        raise ParameterError(
+            f"{path} cannot be written",
+            expected="a folder that exists, with room",
+            found=error.strerror or error,
+        ) from error
 
 
 def save_groups(groups: Mapping[str, object], path: str | Path) -> Path:
@@ -40,14 +56,9 @@ def save_groups(groups: Mapping[str, object], path: str | Path) -> Path:
             expected=".json or .yaml",
             found=path.suffix or "no ending",
         )
-    unfinished = path.with_name(f"{path.name}.unfinished")
-    try:
+    with written_whole(path) as unfinished:
         unfinished.write_text(text, encoding="utf-8")
-        return unfinished.replace(path)
-    except OSError as error:
-        raise ParameterError(
-            f"{path} cannot be written", expected="a folder that exists", found=error.strerror
-        ) from error
+    return path
 
 
 def load_groups(path: str | Path) -> dict[str, BandGroups]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -258,16 +258,8 @@ def compare_groupings(
         if len(grouping.statistics.bands) < 3:
             continue
         ways: dict[BandGroups, list[str]] = {}
-        for clouds in survey.policies(name):
-            at = grouping.statistics.selection
-            again = survey.statistics(name, clouds=clouds, season=at.season, region=at.region)
-            for statistic in STATISTICS:
-                for method in LINKAGES:
-                    found = propose_groups(
-                        again, groups=len(grouping.groups), statistic=statistic, linkage=method
-                    )
-                    way = f"{statistic}, {method}, clouds {clouds}"
-                    ways.setdefault(found.groups, []).append(way)
+        for statistic, method, clouds, groups in _every_way(survey, grouping, LINKAGES):
+            ways.setdefault(groups, []).append(f"{statistic}, {method}, clouds {clouds}")
         for groups, names in sorted(ways.items(), key=lambda item: -len(item[1])):
             same = groups == grouping.groups
             rows.append((name, groups.words, len(names), same, "; ".join(names)))
@@ -290,16 +282,27 @@ def statistics_agreement(cube: xr.DataTree | Survey, grouping: Grouping) -> pd.D
         Adjusted Rand indices (way, way): 1 for the same groups, about 0 for no more agreement than
         chance.
     """
-    survey = cube if isinstance(cube, Survey) else Survey(cube)
-    name, at = grouping.statistics.modality, grouping.statistics.selection
-    policies = survey.policies(name)
-    found = {}
-    for clouds in policies:
-        again = survey.statistics(name, clouds=clouds, season=at.season, region=at.region)
-        for statistic in STATISTICS:
-            way = f"{statistic}, clouds {clouds}" if len(policies) > 1 else statistic
-            found[way] = propose_groups(
-                again, groups=len(grouping.groups), statistic=statistic, linkage=grouping.linkage
-            ).groups
+    ways = list(_every_way(cube, grouping, [grouping.linkage]))
+    several = len({clouds for _, _, clouds, _ in ways}) > 1
+    found = {
+        f"{statistic}, clouds {clouds}" if several else statistic: groups
+        for statistic, _, clouds, groups in ways
+    }
     rows = [[a.agreement(b) for b in found.values()] for a in found.values()]
     return pd.DataFrame(rows, index=list(found), columns=list(found))
+
+
+def _every_way(
+    cube: xr.DataTree | Survey, grouping: Grouping, linkages: Sequence[str]
+) -> Iterator[tuple[str, str, str, BandGroups]]:
+    """Yield statistic, linkage, cloud policy and the groups, as many of them, that follow."""
+    survey = cube if isinstance(cube, Survey) else Survey(cube)
+    name, at = grouping.statistics.modality, grouping.statistics.selection
+    for clouds in survey.policies(name):
+        again = survey.statistics(name, clouds=clouds, season=at.season, region=at.region)
+        for statistic in STATISTICS:
+            for method in linkages:
+                found = propose_groups(
+                    again, groups=len(grouping.groups), statistic=statistic, linkage=method
+                )
+                yield statistic, method, clouds, found.groups

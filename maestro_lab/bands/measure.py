@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 import xarray as xr
 
 from maestro_lab.bands.blocks import Reading
 from maestro_lab.bands.passes import sum_up
-from maestro_lab.bands.selection import Selection, conditions, policy, selected_images
+from maestro_lab.bands.selection import Selection, conditions, select
 from maestro_lab.bands.statistics import BandStatistics
 from maestro_lab.bands.sums import Bins, Sums
 from maestro_lab.errors import CubeError, ParameterError
@@ -71,11 +70,8 @@ def band_statistics(
     'DN'
     """
     _check(bins, patch, bundles)
-    selection = Selection(clouds, split, season, region)
-    samples, images = selected_images(cube, modality, selection)
-    ds = cube[modality].to_dataset()
-    selection = replace(selection, clouds=policy(ds, clouds))
-    ds = ds.isel(sample=samples)
+    chosen = Selection(clouds, split, season, region)
+    ds, samples, images, selection = select(cube, modality, chosen)
     block = np.asarray(cube["block"].values)[samples]
     groups = _bundles(ds["time"].values, images, block, bundles)
     labels = groups or {"": np.where(images, 0, -1)}
@@ -132,12 +128,9 @@ def statistics_by(
             "in": every,
             "out": band_statistics(cube, modality, clouds="out", bins=every.bins, **options),
         }
-    selection = Selection(clouds, () if by == "split" else split)
-    where = conditions(cube, modality, by, selection.split)
-    samples, images = selected_images(cube, modality, selection)
-    ds = cube[modality].to_dataset()
-    selection = replace(selection, clouds=policy(ds, clouds))
-    ds = ds.isel(sample=samples)
+    chosen = Selection(clouds, () if by == "split" else split)
+    where = conditions(cube, modality, by, chosen.split)
+    ds, samples, images, selection = select(cube, modality, chosen)
     label = np.full(images.shape, -1)
     for number, inside in enumerate(where.values()):
         label[inside[samples]] = number

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, reduce
+from operator import add
 
 import numpy as np
 import xarray as xr
@@ -77,8 +78,9 @@ def sum_up(
         )
     counts = [int(where.max()) + 1 for where in labels.values()]
     starts = np.cumsum([0, *counts])
-    stacked = np.stack(list(labels.values())) + starts[:-1, None, None]
-    inside = np.stack(list(labels.values())).min(0) >= 0
+    stacked = np.stack(list(labels.values()))
+    inside = stacked.min(0) >= 0
+    stacked = stacked + starts[:-1, None, None]
     measure = partial(
         _measure, reading=reading, inside=inside, labels=stacked, bins=fixed, patch=patch,
         size=int(starts[-1]), width=ds.sizes["x"],
@@ -147,9 +149,7 @@ def _measure(
 
 def _closed(parts: list[_Part]) -> _Part:
     """Add tiles of the same images, and take the products of the images' sums."""
-    total = parts[0]
-    for part in parts[1:]:
-        total = total + part
+    total = reduce(add, parts)
     n = sum(p.image_n for p in parts)
     first = sum(p.image_first for p in parts)
     there = np.flatnonzero(n)

@@ -61,22 +61,32 @@ class Stability:
         return float(self.together[other].max()) if other.any() else 0.0
 
     @property
-    def verdict(self) -> str:
-        """How sure the groups are, in words with numbers.
+    def given(self) -> bool:
+        """Whether there is but one group, or one for each band: nothing to be unsure of."""
+        return _given(self.grouping)
+
+    @property
+    def word(self) -> str:
+        """How sure the groups are: given, firm, loose, not stable, or no groups to speak of.
 
         Firm: no pair of bands changes sides in more than 5 % of the draws; loose: in no more than
         25 %. Whatever the draws say, groups with a mean silhouette below 0.25 are none: a cut
         through bands that are all alike can be stable and still mean nothing.
         """
-        if len(self.grouping.groups) in (1, len(self.together)):
-            return "given: one group, or one for each band, cannot come out otherwise"
-        worst = min(self.within, 1 - self.between)
-        word = "firm" if worst >= FIRM else "loose" if worst >= LOOSE else "not stable"
+        if self.given:
+            return "given"
         if self.grouping.silhouette < FAINT:
-            word = f"no groups to speak of (silhouette {self.grouping.silhouette:.2f})"
-        several = "s" if self.drawn != 1 else ""
+            return f"no groups to speak of (silhouette {self.grouping.silhouette:.2f})"
+        worst = min(self.within, 1 - self.between)
+        return "firm" if worst >= FIRM else "loose" if worst >= LOOSE else "not stable"
+
+    @property
+    def verdict(self) -> str:
+        """The word, and the numbers behind it."""
+        if self.given:
+            return f"{self.word}: one group, or one for each band, cannot come out otherwise"
         return (
-            f"{word}: drawn again from {self.drawn:,} {self.over}{several}, the same groups come "
+            f"{self.word}: drawn again from {self.drawn:,} {self.over}s, the same groups come "
             f"out in {self.exact:.0%}; bands of one group are together in {self.within:.0%} or "
             f"more, bands of two in {self.between:.0%} or less"
         ).replace("%", " %")
@@ -84,7 +94,7 @@ class Stability:
     @property
     def stable(self) -> bool:
         """Whether the groups are firm, or given."""
-        return self.verdict.startswith(("firm", "given"))
+        return self.word in ("firm", "given")
 
     def _same(self) -> np.ndarray:
         labels = np.array(self.grouping.groups.labels(self.grouping.statistics.bands))
@@ -153,7 +163,7 @@ def stability(
     weights = np.random.default_rng(seed).multinomial(number, np.full(number, 1 / number), draws)
     together, scores = np.zeros((size, size)), []
     known: dict[bytes, float] = {}
-    given = count in (1, size)  # nothing to draw: it cannot come out otherwise
+    given = _given(grouping)  # nothing to draw: it cannot come out otherwise
     for again in () if given else statistics.resampled(over, weights):
         matrix = distances(again, grouping.statistic)
         labels = cluster(matrix, grouping.linkage, count)[1]
@@ -175,6 +185,10 @@ def stability(
         exact,
         float(np.mean(scores)),
     )
+
+
+def _given(grouping: Grouping) -> bool:
+    return len(grouping.groups) in (1, len(grouping.statistics.bands))
 
 
 def _rand(a: np.ndarray, b: np.ndarray) -> float:
@@ -200,8 +214,8 @@ def stability_table(grouping: Grouping, *, draws: int = 200, seed: int = 0) -> p
         if found is None:
             rows.append((over, n, *[np.nan] * 4, "nothing to draw from"))
             continue
-        word = found.verdict.split(":")[0]
-        rows.append((over, n, found.exact, found.agreement, found.within, found.between, word))
+        numbers = (found.exact, found.agreement, found.within, found.between)
+        rows.append((over, n, *numbers, found.word))
     columns = ["drawn", "of", "same groups", "Rand index", "within", "between", "verdict"]
     return pd.DataFrame(rows, columns=columns).round(3)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import xarray as xr
@@ -14,7 +14,7 @@ from maestro_lab.errors import CubeError, ParameterError
 
 __all__ = [
     "CLOUDS", "SEASONS", "UNSEEN", "Selection", "conditions", "policy", "regions", "sees_clouds",
-    "selected_images",
+    "select",
 ]  # fmt: skip
 
 CLOUDS = ("out", "in")
@@ -112,10 +112,16 @@ def regions(cube: xr.DataTree) -> np.ndarray:
     return np.array([f"block {b}" for b in blocks])
 
 
-def selected_images(
+def select(
     cube: xr.DataTree, modality: str, selection: Selection
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the numbers of the samples that are in, and which of their images are (sample, time).
+) -> tuple[xr.Dataset, np.ndarray, np.ndarray, Selection]:
+    """Select from a modality.
+
+    Returns
+    -------
+    tuple
+        The modality with the samples that are in, their numbers, which of their images are in
+        (sample, time), and the selection with the cloud policy that the modality has.
 
     Raises
     ------
@@ -147,7 +153,9 @@ def selected_images(
             expected=f"dates among {selection}",
             found=f"none in {len(samples)} samples",
         )
-    return samples, images
+    ds = cube[modality].to_dataset()
+    selection = replace(selection, clouds=policy(ds, selection.clouds))
+    return ds.isel(sample=samples), samples, images, selection
 
 
 def months(time: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from maestro_lab.bands.files import written_whole
 from maestro_lab.bands.selection import Selection
 from maestro_lab.bands.sums import CODES, Bins, Levels, Sums, add_levels, pairs
 from maestro_lab.errors import ParameterError
@@ -230,23 +231,16 @@ class BandStatistics:
             For another ending.
         """
         path = Path(path)
-        unfinished = path.with_name(f"{path.name}.unfinished")
         if path.suffix not in (".json", ".nc"):
             raise _ending(path)
         ds = self.to_dataset()
-        try:
+        with written_whole(path) as unfinished:
             if path.suffix == ".json":
                 unfinished.write_text(json.dumps(ds.to_dict(), allow_nan=True), encoding="utf-8")
             else:
                 encoding = {name: {"zlib": True} for name, v in ds.data_vars.items() if v.ndim > 1}
                 ds.to_netcdf(unfinished, engine="h5netcdf", encoding=encoding)
-            return unfinished.replace(path)
-        except OSError as error:
-            raise ParameterError(
-                f"{path} cannot be written",
-                expected="a folder that exists, with room",
-                found=error.strerror or error,
-            ) from error
+        return path
 
     @classmethod
     def load(cls, path: str | Path) -> BandStatistics:

@@ -19,7 +19,7 @@ import xarray as xr
 
 from maestro_lab.bands.blocks import Reading, Tile, fold
 from maestro_lab.bands.groups import BandGroups
-from maestro_lab.bands.selection import Selection, policy, selected_images
+from maestro_lab.bands.selection import Selection, select
 from maestro_lab.errors import CubeError, ParameterError
 
 __all__ = ["balance", "groupings_to_weigh"]
@@ -117,9 +117,8 @@ def balance(
     CubeError
         If no patch is complete.
     """
-    selection = Selection(clouds, split, season, region)
-    samples, images = selected_images(cube, modality, selection)
-    ds = cube[modality].to_dataset().isel(sample=samples)
+    chosen = Selection(clouds, split, season, region)
+    ds, samples, images, selection = select(cube, modality, chosen)
     bands = [str(b) for b in ds["band"].values]
     for name, groups in groupings.items():
         if sorted(groups.bands) != sorted(bands):
@@ -133,7 +132,7 @@ def balance(
     if not groupings:
         return pd.DataFrame()
     labels = np.array([g.labels(bands) for g in groupings.values()])
-    reading = Reading.of(ds, policy(ds, clouds))
+    reading = Reading.of(ds, selection.clouds)
     common = {
         "reading": reading, "images": images, "labels": labels, "patch": patch, "divide": divide
     }  # fmt: skip

@@ -178,10 +178,9 @@ def _togetherness(axes: Axes, stability: Stability) -> None:
     for end in ends:  # lines between the groups
         axes.axhline(end, color="white", lw=2)
         axes.axvline(end, color="white", lw=2)
-    several = "s" if stability.drawn != 1 else ""
     axes.set_title(
         f"{grouping.statistics.modality}: {grouping.statistic}, {grouping.linkage} linkage\n"
-        f"drawn again from {stability.drawn:,} {stability.over}{several}", fontsize=8,
+        f"drawn again from {stability.drawn:,} {stability.over}s", fontsize=8,
     )  # fmt: skip
 
 

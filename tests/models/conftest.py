@@ -6,9 +6,10 @@ from safetensors.torch import load_file
 
 from maestro_lab.batches import Batch, Series
 from maestro_lab.contract import Contract, Modality
-from maestro_lab.models.config import MaestroConfig, Size
+from maestro_lab.models.config import MaestroConfig
 from maestro_lab.models.maestro import Maestro
 from maestro_lab.models.official import from_official
+from maestro_lab.parity import size_of
 from tests.conftest import VECTORS
 
 BANDS = {
@@ -32,14 +33,6 @@ def contract_of(config: dict) -> Contract:
             dates=m["num_dates"], norm_groups=norm, fusion_group=m["name_group"] or "",
         )  # fmt: skip
     return Contract(modalities, config["_grid_pos_enc"])
-
-
-def size_of(d: dict) -> Size:
-    return Size(
-        d["embed_dim"], d["depth"], d["heads"], d["dim_head"], d["embed_dim"] * d["mlp_ratio"],
-        d["decoder_dim"], d["decoder_depth"], d["decoder_heads"], d["decoder_dim_head"],
-        d["embed_dim"] * d["decoder_mlp_ratio"],
-    )  # fmt: skip
 
 
 class Oracle:
