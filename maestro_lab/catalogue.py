@@ -32,6 +32,9 @@ READERS = {
 }
 """Source kind to the function that reads it, imported when first used."""
 
+LAYOUT = "layout"
+"""Kind of an entry that describes the input of a model, for data that nothing here reads yet."""
+
 
 @dataclass(frozen=True)
 class Catalog(Mapping[str, Entry]):
@@ -83,7 +86,7 @@ class Catalog(Mapping[str, Entry]):
                     f"{m} ({len(e.bands)})" for m, e in entry.modalities.items()
                 ),
                 "targets": ", ".join(entry.targets),
-                "where": entry.where,
+                "where": ("no reader yet; " if entry.kind == LAYOUT else "") + entry.where,
                 "licence": entry.licence,
             }
             for name, entry in self.entries.items()
@@ -156,10 +159,11 @@ class _Loader(yaml.SafeLoader):
 
 
 def _check_names(path: Path, name: str, entry: Entry) -> None:
-    if entry.kind not in READERS:
+    kinds = (*READERS, LAYOUT)
+    if entry.kind not in kinds:
         raise CatalogError(
             f"{path.name}: entry {name!r}, field kind",
-            expected=f"one of {', '.join(READERS)}",
+            expected=f"one of {', '.join(kinds)}",
             found=entry.kind,
         )
     if _is_path(name):
@@ -221,7 +225,7 @@ def open_cube(
     Raises
     ------
     CatalogError
-        For an unknown name or option.
+        For an unknown name or option, or an entry whose data nothing here reads.
     CubeError
         If the data cannot be read, or is not what was declared.
 
@@ -243,6 +247,8 @@ def open_cube(
         return _call(str(name), open_store, {"path": name}, overrides)
     found = catalog(catalogue)
     entry = found[str(name)]
+    if entry.kind == LAYOUT:
+        raise _no_reader(str(name), found)
     module, function = READERS[entry.kind].split(":")
     reader = getattr(importlib.import_module(module), function)
     cube = _call(str(name), reader, entry.options, overrides)
@@ -251,6 +257,17 @@ def open_cube(
     if catalogue is not None:
         cube.attrs["catalogue"] = str(Path(catalogue).resolve())
     return cube
+
+
+def _no_reader(name: str, found: Catalog) -> CatalogError:
+    readable = [n for n, e in found.items() if e.kind != LAYOUT]
+    return CatalogError(
+        f"{name!r} describes the input of a model; there is no reader for its data yet",
+        expected=f"one of {', '.join(readable)}, or the path of a cube (zarr or netCDF)",
+        found=f"an entry of kind {LAYOUT}",
+        do=f"save the data with save_cube as a cube of that layout (contract_of_entry({name!r}) "
+        "says which) and open it by its path",
+    )
 
 
 def _is_path(name: str | Path) -> bool:

@@ -112,6 +112,7 @@ print("torch" in sys.modules, "xarray" in sys.modules)
         ("cubes", ("torch", "einops", "matplotlib")),
         ("bands", ("torch", "einops", "matplotlib")),
         ("models", ("xarray", "dask", "zarr", "rasterio", "matplotlib", "pandas")),
+        ("published", ("xarray", "dask", "zarr", "rasterio", "matplotlib", "pandas")),
         ("training", ("matplotlib", "holoviews", "ipywidgets", "xarray")),
         ("contract", ("torch", "xarray", "numpy")),
         ("errors", HEAVY),
@@ -123,14 +124,15 @@ def test_a_room_knows_its_own_libraries_only(where, never):
     }
 
 
-ROOMS = ("catalogue", "cubes", "bands", "batches", "models", "training", "runs", "figures",
-         "explore", "reopen", "band_steps", "workflow", "verdicts", "cli")  # fmt: skip
+ROOMS = ("catalogue", "cubes", "bands", "batches", "models", "published", "training", "runs",
+         "figures", "explore", "reopen", "band_steps", "workflow", "verdicts", "cli")  # fmt: skip
 MAY_IMPORT = {
     "cubes": (),
     "bands": ("cubes",),
     "catalogue": ("cubes",),
     "batches": ("catalogue", "cubes", "bands"),
     "models": (),
+    "published": ("catalogue", "models"),
     "training": ("batches", "cubes", "models"),
     "runs": (),
     "figures": ("bands", "batches", "cubes", "models", "training"),

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
+from maestro_lab.catalogue import Entry, catalog
 from maestro_lab.contract import Contract, Modality
 from maestro_lab.cubes.contract import modality_names
 from maestro_lab.errors import CatalogError, ContractError
 
-if TYPE_CHECKING:
-    from maestro_lab.catalogue import Entry
-
-__all__ = ["check_contract", "contract_for"]
+__all__ = ["check_contract", "contract_for", "contract_of_entry"]
 
 
 def check_contract(cube: xr.DataTree, contract: Contract) -> None:
@@ -137,6 +136,61 @@ def contract_for(
     return Contract(found, cells or math.lcm(*(m.grid for m in found.values())))
 
 
+def contract_of_entry(
+    entry: str | Entry,
+    *,
+    modalities: Sequence[str] | None = None,
+    catalogue: str | Path | None = None,
+) -> Contract:
+    """Make the contract that a catalogue entry describes, without any data.
+
+    Parameters
+    ----------
+    entry
+        Name of an entry, or the entry. It says how each modality enters a model, and how wide a
+        sample is: that over the metres a pixel are the pixels of a modality.
+    modalities
+        Which modalities, in this order. Default: all, in the order of the entry.
+    catalogue
+        Catalogue file; default as in :func:`~maestro_lab.catalogue.catalog`.
+
+    Raises
+    ------
+    CatalogError
+        If there is no such entry.
+    ContractError
+        If the entry lacks the modality, its model settings or the window.
+
+    Examples
+    --------
+    >>> import maestro_lab as ml
+    >>> contract = ml.contract_of_entry("pastis-hd", modalities=["spot", "s2"])
+    >>> contract.modalities["spot"].pixels, contract.modalities["s2"].tokens
+    (160, 1024)
+    """
+    title = f"entry {entry!r}" if isinstance(entry, str) else f"entry {entry.title!r}"
+    entry = catalog(catalogue)[entry] if isinstance(entry, str) else entry
+    there = entry.modalities
+    modalities = [modalities] if isinstance(modalities, str) else modalities
+    wanted = list(there) if modalities is None else list(modalities)
+    lacks = [f"modality {n}" for n in wanted if n not in there]
+    lacks += [f"model settings of {n}" for n in wanted if n in there and there[n].model is None]
+    if lacks or entry.window is None:
+        raise ContractError(
+            f"{title} describes no such input of a model",
+            expected=f"a window, and model settings; modalities among {', '.join(there)}",
+            found=f"no {lacks[0] if lacks else 'window'}",
+            do="make the contract for an open cube (contract_for), or complete the entry",
+        )
+    found = {}
+    for name in wanted:
+        m = there[name]
+        options = m.model.model_dump(exclude_unset=True)
+        options |= {"bands": m.bands, "units": m.units, "gsd": m.gsd}
+        found[name] = _named(name, pixels=round(entry.window / m.gsd), **options)
+    return Contract(found, entry.position_cells)
+
+
 def _refuse_strangers(given: object, wanted: Sequence[str]) -> None:
     strangers = [n for n in given if n not in wanted] if isinstance(given, Mapping) else []
     if strangers:
@@ -148,8 +202,6 @@ def _refuse_strangers(given: object, wanted: Sequence[str]) -> None:
 
 
 def _entry(cube: xr.DataTree) -> Entry | None:
-    from maestro_lab.catalogue import catalog
-
     name = cube.attrs.get("catalogue_entry")
     try:
         return catalog(cube.attrs.get("catalogue")).get(name) if name else None
@@ -209,10 +261,15 @@ def _modality(name: str, ds: xr.DataTree, options: Mapping[str, Any]) -> Modalit
             expected="as many rows as columns",
             found=f"{ds.sizes['y']} x {ds.sizes['x']} px",
         )
+    return _named(
+        name, units=ds.attrs["units"], gsd=float(ds.attrs["gsd"]), pixels=ds.sizes["x"], **options
+    )
+
+
+def _named(name: str, **fields: Any) -> Modality:
+    """Make a modality; an error says which one it is about."""
     try:
-        return Modality(
-            units=ds.attrs["units"], gsd=float(ds.attrs["gsd"]), pixels=ds.sizes["x"], **options
-        )
+        return Modality(**fields)
     except ContractError as error:
         raise ContractError(
             f"{name}: {error.what}", expected=error.expected, found=error.found, do=error.do

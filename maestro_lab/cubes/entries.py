@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from maestro_lab.cubes.sensors import SENSORS
 from maestro_lab.errors import CatalogError
 
-__all__ = ["Entry", "ModalityEntry", "ModelInput", "TargetEntry", "read_entries"]
+__all__ = ["Entry", "HeadEntry", "ModalityEntry", "ModelInput", "TargetEntry", "read_entries"]
 
 
 class _Strict(BaseModel):
@@ -66,12 +66,30 @@ class ModalityEntry(_Strict):
         return self
 
 
+class HeadEntry(_Strict):
+    """The head that published models have for a target; it answers one number a class."""
+
+    name: str = Field(min_length=1, description="the target's name in published weights")
+    task: Literal["multilabel", "classification", "segmentation"]
+    reference: str = Field(default="", description="modality whose patches a map is made on")
+    size: int = Field(default=0, ge=0, description="side of a map in pixels")
+    missing: int = Field(default=-1, description="label that says there is none")
+    threshold: float | None = Field(default=None, description="a larger fraction is a label")
+
+
 class TargetEntry(_Strict):
     """What the catalogue declares of one target."""
 
     task: Literal["fractions", "multilabel", "classification", "segmentation", "regression"]
     units: str | None = None
     classes: list[str] | None = None
+    head: HeadEntry | None = None
+
+    @model_validator(mode="after")
+    def _head_has_classes(self) -> TargetEntry:
+        if self.head and not self.classes:
+            raise ValueError("classes beside a head: it answers one number for each")
+        return self
 
 
 class Entry(_Strict):
@@ -84,9 +102,22 @@ class Entry(_Strict):
     modalities: dict[str, ModalityEntry] = Field(min_length=1)
     targets: dict[str, TargetEntry] = {}
     position_cells: int = Field(gt=0, description="cells of the position code along one side")
+    window: float | None = Field(default=None, gt=0, description="metres along a sample's side")
     splits: list[Literal["train", "val", "test", "buffer"]] = Field(min_length=1)
     licence: str
     citation: str
+
+    @model_validator(mode="after")
+    def _maps_have_a_reference(self) -> Entry:
+        for name, target in self.targets.items():
+            head = target.head
+            maps = head is not None and head.task == "segmentation"
+            if maps and (head.reference not in self.modalities or not head.size):
+                raise ValueError(
+                    f"targets.{name}.head with a size and a reference among "
+                    f"{', '.join(self.modalities)}"
+                )
+        return self
 
 
 class _File(_Strict):
@@ -94,7 +125,7 @@ class _File(_Strict):
     cubes: dict[str, Entry] = Field(min_length=1)
 
 
-_MODELS = (ModelInput, ModalityEntry, TargetEntry, Entry, _File)
+_MODELS = (ModelInput, ModalityEntry, HeadEntry, TargetEntry, Entry, _File)
 
 
 def read_entries(path: Path, content: Any) -> dict[str, Entry]:

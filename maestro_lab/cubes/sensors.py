@@ -1,7 +1,8 @@
 """Sensors known by name: their bands, wavelengths, and the values one may expect.
 
 Centre wavelengths: Sentinel-2 from the ESA MSI spectral response functions (S2A, rounded to a
-nanometre); aerial RGB-NIR from the DMC III camera, typical of European orthophoto campaigns.
+nanometre); aerial RGB-NIR from the DMC III camera, typical of European orthophoto campaigns; SPOT
+from the band limits of SPOT 6 and 7 (the middle of each).
 
 Plausible ranges are wide on purpose. They exist to tell digital numbers from reflectances and
 linear power from decibels, not to judge a scene.
@@ -79,7 +80,16 @@ SENSORS = {
             {"NIR": 830.0, "R": 660.0, "G": 555.0, "B": 465.0},
             {"DN": (3, 65_535), "reflectance": (0.005, 1.2)},
         ),
-        Sensor("elevation", {"elevation": math.nan}, {"m": (-500.0, 9_000.0)}),
+        Sensor(
+            "spot",
+            {"R": 660.0, "G": 560.0, "B": 490.0, "NIR": 825.0},
+            {"DN": (3, 65_535), "reflectance": (0.005, 1.2)},
+        ),
+        Sensor(
+            "elevation",
+            {"elevation": math.nan, "surface": math.nan, "terrain": math.nan},
+            {"m": (-500.0, 9_000.0)},
+        ),
     )
 }
 

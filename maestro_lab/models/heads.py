@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from maestro_lab.errors import ParameterError
+from maestro_lab.models.kernels import Linear
 
 __all__ = ["REDUCTIONS", "TASKS", "Attentive", "Head", "HeadConfig", "Mean", "head_loss"]
 
@@ -40,11 +41,14 @@ class HeadConfig:
     reduce
         "attentive": one learned query attends to all tokens; "linear": their plain mean.
     reference
-        Segmentation: the modality whose grid of patches the others are brought to.
+        Of a map: the modality whose grid of patches the others are brought to.
     size
-        Segmentation: side of the map in pixels, a multiple of the reference's grid.
+        Of a map (a segmentation, or a regression of every pixel): its side in pixels, a multiple
+        of the reference's grid. 0 answers for the whole sample.
     missing
         Label that says there is none: not counted in the loss.
+    threshold
+        Multi-label: a share above it counts as present, where labels are shares.
 
     Raises
     ------
@@ -58,6 +62,7 @@ class HeadConfig:
     reference: str = ""
     size: int = 0
     missing: int = -1
+    threshold: float = 0.0
 
     def __post_init__(self) -> None:
         for name, value, legal in (("task", self.task, TASKS), ("reduce", self.reduce, REDUCTIONS)):
@@ -65,11 +70,15 @@ class HeadConfig:
                 raise ParameterError(f"head: {name}", expected=" | ".join(legal), found=repr(value))
         if not isinstance(self.outputs, int) or self.outputs < 1:
             raise ParameterError("head: outputs", expected="1 or more", found=repr(self.outputs))
-        if self.task == "segmentation" and (not self.reference or self.size < 1):
+        if (self.task == "segmentation" or self.size) and (not self.reference or self.size < 1):
             raise ParameterError(
-                "head: a segmentation needs a reference modality and a size in pixels",
+                f"head: a map ({self.task}) needs a reference modality and a size in pixels",
                 expected="reference='s2', size=16",
                 found=f"reference={self.reference!r}, size={self.size}",
+            )
+        if self.size and self.task in ("multilabel", "classification"):
+            raise ParameterError(
+                f"head: a {self.task} of every pixel", expected="segmentation", found=self.task
             )
 
     def to_dict(self) -> dict[str, Any]:
@@ -104,7 +113,7 @@ class Attentive(nn.Module):
                 "an attentive head", expected=f"a width that {HEADS} divides", found=width
             )
         self.norm = nn.LayerNorm(width)
-        self.kv = nn.Linear(width, 2 * width, bias=False)
+        self.kv = Linear(width, 2 * width, bias=False)
         self.query = nn.Parameter(torch.randn(width))
         self.norm_out = nn.LayerNorm(width)
 
@@ -130,12 +139,12 @@ class Head(nn.Module):
     width
         Channels of a token.
     grid
-        Segmentation: patches along one side of the reference modality.
+        Of a map: patches along one side of the reference modality.
 
     Raises
     ------
     ParameterError
-        If the map of a segmentation is no multiple of the grid.
+        If the side of a map is no multiple of the grid.
 
     Examples
     --------
@@ -150,7 +159,7 @@ class Head(nn.Module):
         self.config, self.grid = config, grid
         self.reduce = Attentive(width) if config.reduce == "attentive" else Mean()
         self.pixels = 1  # along one side of a patch's map
-        if config.task == "segmentation":
+        if config.size:
             if not grid or config.size % grid:
                 raise ParameterError(
                     f"a map of {config.size} pixels on a grid of {grid} patches",
@@ -158,7 +167,49 @@ class Head(nn.Module):
                     found=config.size,
                 )
             self.pixels = config.size // grid
-        self.project = nn.Linear(width, config.outputs * self.pixels**2)
+        self.project = Linear(width, config.outputs * self.pixels**2)
+        if config.task == "regression":
+            self.register_buffer("offset", torch.zeros(config.outputs))
+            self.register_buffer("scale", torch.ones(config.outputs))
+
+    def standardise(self, offset: Tensor, scale: Tensor) -> None:
+        """Let a regression learn numbers of mean 0 and deviation 1; answers keep their units.
+
+        Parameters
+        ----------
+        offset, scale
+            Mean and standard deviation of the training labels, (k,) each.
+        """
+        self.offset.copy_(offset)
+        self.scale.copy_(torch.where(scale > 0, scale, 1))
+
+    def labels(self, target: Tensor) -> Tensor:
+        """Turn a target of a cube into labels: shares become 0 and 1, unknown ones missing.
+
+        Parameters
+        ----------
+        target
+            As :func:`head_loss` takes labels; of a multi-label task also shares (b, k), NaN where
+            unknown. A regression of one number may lack the last dimension.
+        """
+        if self.config.task == "multilabel" and target.is_floating_point():
+            present = (target > self.config.threshold).long()
+            return torch.where(target.isnan(), self.config.missing, present)
+        if self.config.task == "regression":
+            whole = 3 if self.config.size else 1
+            return target[:, None] if target.ndim == whole else target
+        return target
+
+    def loss(self, answers: Tensor, target: Tensor) -> Tensor:
+        """Return the loss of answers, of a regression in units of its standard deviation."""
+        labels = self.labels(target)
+        if self.config.task == "regression":
+            scale, offset = (self._per_output(t, answers) for t in (self.scale, self.offset))
+            answers, labels = (answers - offset) / scale, (labels - offset) / scale
+        return head_loss(answers, labels, self.config)
+
+    def _per_output(self, values: Tensor, answers: Tensor) -> Tensor:
+        return values.view(-1, *[1] * (answers.ndim - 2))
 
     def forward(self, features: Features) -> Tensor:
         """Answer from modality to tokens (b, g, d, l, w) and presence (b, g, d, l) or None.
@@ -166,12 +217,18 @@ class Head(nn.Module):
         Returns
         -------
         Tensor
-            Logits or numbers (b, k); for a segmentation (b, k, y, x).
+            Logits or numbers (b, k); of a map (b, k, y, x).
         """
-        if self.config.task == "segmentation":
-            return self._map(features)
-        tokens = torch.cat([t.flatten(1, 3) for t, _ in features.values()], 1)
-        return self.project(self.reduce(tokens, _joined(features, lambda p: p.flatten(1, 3))))
+        if self.config.size:
+            answers = self._map(features)
+        else:
+            tokens = torch.cat([t.flatten(1, 3) for t, _ in features.values()], 1)
+            there = _joined(features, lambda p: p.flatten(1, 3))
+            answers = self.project(self.reduce(tokens, there))
+        if self.config.task != "regression":
+            return answers
+        scale, offset = (self._per_output(t, answers) for t in (self.scale, self.offset))
+        return answers.float() * scale + offset
 
     def _map(self, features: Features) -> Tensor:
         grid, q = self.grid, self.pixels
@@ -222,7 +279,7 @@ def head_loss(answers: Tensor, labels: Tensor, config: HeadConfig) -> Tensor:
         From a :class:`Head`: (b, k), or (b, k, y, x) for a segmentation.
     labels
         multilabel: 0 or 1 (b, k), a row with a missing label does not count; classification: (b,);
-        segmentation: (b, y, x); regression: (b, k), NaN where missing.
+        segmentation: (b, y, x); regression: like the answers, NaN where missing.
     config
         The head's.
 
@@ -231,6 +288,8 @@ def head_loss(answers: Tensor, labels: Tensor, config: HeadConfig) -> Tensor:
     Tensor
         Binary cross-entropy, cross-entropy, or squared error.
     """
+    if not labels.is_floating_point():
+        labels = labels.long()  # a byte of 255 is a class, not -1
     if config.task == "multilabel":
         kept = (labels != config.missing).all(1)
         error = F.binary_cross_entropy_with_logits(

@@ -104,6 +104,58 @@ class Stream:
             for part, (name, m) in zip(parts, self.members_of.items(), strict=True)
         }
 
+    @cached_property
+    def _origins(self) -> tuple[Tensor, Tensor]:
+        """Row of the table of band groups and locations, and date, of each token: both (n,).
+
+        Where dates are folded into the batch, the first image stands for all.
+        """
+        rows, dates, row, date = [], [], 0, 0
+        for m in self.members_of.values():
+            shape = (len(m.token_groups), m.dates, m.grid**2)
+            table = torch.arange(shape[0] * shape[2]).view(shape[0], 1, shape[2])
+            rows.append((row + table).expand(shape).flatten())
+            dates.append((date + torch.arange(m.dates)[:, None]).expand(shape).flatten())
+            row, date = row + shape[0] * shape[2], date + m.dates
+        return torch.cat(rows), torch.cat(dates)
+
+    @cached_property
+    def _origins_by_device(self) -> dict[torch.device, tuple[Tensor, Tensor]]:
+        return {}
+
+    def _origins_on(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Keep a copy on each device: copying in every step would wait for the device."""
+        there = self._origins_by_device
+        if device not in there:
+            rows, dates = self._origins
+            there[device] = rows.to(device), dates.to(device)
+        return there[device]
+
+    def origin(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """Tell what tokens of a sequence are made of.
+
+        Parameters
+        ----------
+        index
+            Indices of tokens in their sequences (b, k).
+
+        Returns
+        -------
+        tuple
+            Rows of the table (band group, location) of all modalities, and rows of the table of
+            dates (sample, date) of all modalities: both (b, k).
+        """
+        rows, dates = self._origins_on(index.device)
+        several = sum(m.dates for m in self.members_of.values())
+        if self.folded:
+            (m,) = self.members_of.values()
+            image = torch.arange(len(index), device=index.device)[:, None]
+            index = index + image % self.images * m.grid**2  # as if the sample were one sequence
+            sample = image // self.images
+        else:
+            sample = torch.arange(len(index), device=index.device)[:, None]
+        return rows[index], dates[index] + sample * several
+
     def select(
         self, member: Member, decoded: Tensor, masked: Tensor
     ) -> tuple[Tensor, Tensor, Tensor | None]:

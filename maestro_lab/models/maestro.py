@@ -20,10 +20,13 @@ from torch.nn import functional as F
 from maestro_lab.contract import Modality
 from maestro_lab.errors import ContractError
 from maestro_lab.models.config import MaestroConfig, Size
+from maestro_lab.models.kernels import Linear
 from maestro_lab.models.layout import Member, Stream, streams_of
 from maestro_lab.models.masking import keys_for, sample_mask, split_mask
+from maestro_lab.models.placeholders import Placeholders
 from maestro_lab.models.targets import TargetNorm, error_sum
 from maestro_lab.models.tokens import (
+    DATE_CHANNELS,
     PatchEmbedding,
     date_code,
     enough_valid,
@@ -54,10 +57,10 @@ class Tokens:
 
 @dataclass
 class Sequence:
-    """A stream ready for its encoder: tokens (b, n, w), codes for both ends, what is there."""
+    """A stream ready for its encoder: tokens (b, n, w), codes of dates (t, 8), what is there."""
 
     tokens: Tensor
-    decoder_code: Tensor
+    dates: Tensor
     present: Tensor | None
 
 
@@ -112,10 +115,7 @@ class Maestro(nn.Module):
         self.joint = self._encoder(joint) if joint else None
         same = size.width == size.decoder_width
         self.to_decoder = nn.ModuleDict(
-            {
-                e: nn.Identity() if same else nn.Linear(size.width, size.decoder_width)
-                for e in encoders
-            }
+            {e: nn.Identity() if same else Linear(size.width, size.decoder_width) for e in encoders}
         )
         self.decoders = nn.ModuleDict({e: self._decoder() for e in encoders})
         self.mask_tokens = nn.ParameterDict(
@@ -130,7 +130,7 @@ class Maestro(nn.Module):
         values = [len(bands) * m.patch**2 for bands in m.token_groups]
         if shared not in self.embed:
             self.embed[shared] = nn.ModuleList(PatchEmbedding(v, size.width) for v in values)
-            self.to_pixels[shared] = nn.ModuleList(nn.Linear(size.decoder_width, v) for v in values)
+            self.to_pixels[shared] = nn.ModuleList(Linear(size.decoder_width, v) for v in values)
         elif [e.project.in_features for e in self.embed[shared]] != values:
             raise ContractError(
                 f"{name} cannot share the embedding {shared!r}",
@@ -175,26 +175,23 @@ class Maestro(nn.Module):
         pixels, present = valid_patches(valid, m.patch)
         return Tokens(patches, embedded, present[:, None].expand(embedded.shape[:-1]), pixels)
 
-    def _code(self, end: str, name: str, series: Series, ref_date: Tensor) -> Tensor:
-        """Position and date of every token: (b, g, d, l, w)."""
-        table = getattr(self, f"position_{end}_{name}")
-        when = date_code(series.dates, ref_date) * float(self.config.use_dates)  # (b, d, 8)
-        groups = len(self.modalities[name].token_groups)
-        when = F.pad(when, (table.shape[1] - when.shape[-1], 0))[:, None, :, None, :]
-        return (table + when).expand(-1, groups, -1, -1, -1)
+    def _dates(self, name: str, batch: Batch) -> Tensor:
+        """Codes of the dates of a modality: (b, d, 8)."""
+        code = date_code(batch.series[name].dates, batch.ref_date)
+        return (code * float(self.config.use_dates)).expand(len(batch.ref_date), -1, -1)
 
     def _sequence(self, stream: Stream, tokens: Mapping[str, Tokens], batch: Batch) -> Sequence:
         names = stream.modalities
-
-        def code(end: str) -> Tensor:
-            codes = [self._code(end, n, batch.series[n], batch.ref_date) for n in names]
-            return stream.join([c.expand(len(batch.ref_date), *c.shape[1:]) for c in codes])
-
+        dates = {name: self._dates(name, batch) for name in names}
         present = known([tokens[n].present for n in names], [tokens[n].embedded for n in names])
-        embedded = stream.join([tokens[n].embedded for n in names])
+        coded = []
+        for name in names:
+            table = getattr(self, f"position_encoder_{name}")
+            when = F.pad(dates[name], (table.shape[1] - DATE_CHANNELS, 0))
+            coded.append(tokens[name].embedded + (table + when[:, None, :, None, :]))
         return Sequence(
-            embedded + code("encoder"),
-            code("decoder"),
+            stream.join(coded),
+            torch.cat(list(dates.values()), dim=1).flatten(0, 1),
             None if present is None else stream.join(present),
         )
 
@@ -324,24 +321,27 @@ class Maestro(nn.Module):
         whole: bool,
     ) -> Tensor:
         """Decode [visible, masked] tokens: the masked ones (b, m, w), or the whole sequence."""
-        stand_ins = stream.join(
-            [
-                self.mask_tokens[n][None, :, None, None, :].expand(
-                    -1, -1, self.modalities[n].dates, self.modalities[n].grid ** 2, -1
-                )
-                for n in stream.modalities
-            ]
-        )
-        rows = len(encoded) // len(stand_ins)
-        stand_ins = stand_ins.repeat(rows, 1, 1) + sequence.decoder_code
-        seen = self.to_decoder[stream.encoder](encoded) + take(sequence.decoder_code, visible)
-        x = torch.cat([seen, take(stand_ins, masked)], dim=1)
+        table, mask_tokens = self._decoder_tables(stream)
+        hidden = Placeholders(table + mask_tokens, sequence.dates, *stream.origin(masked))
+        code = Placeholders(table, sequence.dates, *stream.origin(visible)).tokens()
+        seen = self.to_decoder[stream.encoder](encoded) + code
+        x = torch.cat([seen, hidden.tokens()], dim=1)
         order = torch.cat([visible, masked], dim=1)
         there = take(sequence.present, order)
         decoder = self.decoders[stream.encoder]
         if not whole:
-            return decoder(x, there, last=masked.shape[1])
-        return take(decoder(x, there), order.argsort(dim=1))
+            return decoder(x, there, last=masked.shape[1], hidden=hidden)
+        return take(decoder(x, there, hidden=hidden), order.argsort(dim=1))
+
+    def _decoder_tables(self, stream: Stream) -> tuple[Tensor, Tensor]:
+        """Positions and mask tokens of each band group and location: both (r, w)."""
+        positions, mask_tokens = [], []
+        for name, m in stream.members_of.items():
+            groups = len(m.token_groups)
+            table = getattr(self, f"position_decoder_{name}")
+            positions.append(table.repeat(groups, 1))
+            mask_tokens.append(self.mask_tokens[name].repeat_interleave(len(table), dim=0))
+        return torch.cat(positions), torch.cat(mask_tokens)
 
     def _score(
         self, stream: Stream, decoded: Tensor, masked: Tensor, tokens: Mapping[str, Tokens]

@@ -11,6 +11,7 @@ ties in order would always unmask the last dates of the last modality.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -31,7 +32,8 @@ class Masking:
     Parameters
     ----------
     ratio
-        Share of the tokens of a sequence that is masked.
+        Share of the tokens of a sequence that is masked: above 0 and below 1. At least one token
+        is masked, and of several at least one stays visible.
     scale
         The ratio becomes ``1 - (1 - ratio) / n**scale`` with n dates x band groups in a sequence.
     modality
@@ -46,7 +48,7 @@ class Masking:
     Raises
     ------
     ParameterError
-        If a share or a chance lies outside [0, 1).
+        If a share or a chance lies outside [0, 1), the ratio is 0, or the scale is negative.
     """
 
     ratio: float = 0.75
@@ -62,11 +64,17 @@ class Masking:
                 raise ParameterError(
                     f"masking: {name}", expected="at least 0 and below 1", found=getattr(self, name)
                 )
+        if self.ratio == 0:
+            raise ParameterError("masking: ratio", expected="above 0 and below 1", found=self.ratio)
+        if not 0 <= self.scale < math.inf:
+            raise ParameterError(
+                "masking: scale", expected="a finite number, at least 0", found=self.scale
+            )
 
     def count(self, tokens: int, images: int) -> int:
         """Return how many of ``tokens`` are masked, in a sequence of ``images`` images."""
         ratio = 1 - (1 - self.ratio) / images**self.scale
-        return round(ratio * tokens)
+        return max(1, min(round(ratio * tokens), tokens - 1))
 
 
 @dataclass(frozen=True)
@@ -161,14 +169,17 @@ def _structural(keys: Tensor, blocks: Sequence[Block], masking: Masking, shared:
 def structural_mask(keys: Tensor, blocks: Sequence[Block], masking: Masking) -> Tensor:
     """Draw whole modalities, band groups, dates and locations: bool (b, tokens), True = masked.
 
-    A draw that hides a whole sequence is drawn again.
+    A draw that hides a whole sequence is drawn again: all attempts are made at once, and the first
+    that leaves something to see counts.
     """
-    shared = len(blocks) > 1
-    mask = _structural(keys, blocks, masking, shared)
-    for attempt in range(1, _ATTEMPTS):
-        again = _structural(_mix(keys + attempt), blocks, masking, shared)
-        mask = torch.where(mask.all(dim=1, keepdim=True), again, mask)
-    return mask & ~mask.all(dim=1, keepdim=True)
+    attempts = torch.arange(_ATTEMPTS, device=keys.device)
+    attempts = torch.where(attempts[:, None] > 0, _mix(keys + attempts[:, None]), keys)
+    draws = _structural(attempts.flatten(), blocks, masking, len(blocks) > 1)
+    draws = draws.unflatten(0, (_ATTEMPTS, len(keys)))
+    useless = draws.all(dim=2)  # (attempts, b)
+    first = useless.to(torch.uint8).argmin(dim=0)
+    mask = draws[first, torch.arange(len(keys), device=keys.device)]
+    return mask & ~useless.all(dim=0)[:, None]
 
 
 def sample_mask(

@@ -17,7 +17,7 @@ from torch import Tensor
 from maestro_lab.contract import Modality
 from maestro_lab.errors import WeightsError
 
-__all__ = ["from_official", "head_from_official", "to_official"]
+__all__ = ["from_official", "head_from_official", "head_to_official", "to_official"]
 
 _BLOCK = {
     "0.norm": "attention.norm",
@@ -186,4 +186,35 @@ def to_official(
             for ours, theirs in back.items():
                 new = new.replace(f".{ours}.", f".{theirs}.")
         official[new] = tensor.contiguous() if isinstance(tensor, torch.Tensor) else tensor
+    return official
+
+
+def head_to_official(state: Mapping[str, Tensor], target: str, task: str) -> dict[str, Tensor]:
+    """Translate the state of a head into published names; undoes :func:`head_from_official`.
+
+    Parameters
+    ----------
+    state
+        Of a :class:`~maestro_lab.models.heads.Head`.
+    target
+        Name of the target.
+    task
+        The head's; a segmentation projects with a 1 x 1 convolution.
+
+    Examples
+    --------
+    >>> from maestro_lab.models.heads import Head, HeadConfig
+    >>> head = Head(HeadConfig("multilabel", 15, "linear"), width=64)
+    >>> list(head_to_official(head.state_dict(), "species", "multilabel"))
+    ['heads.species.linear.weight', 'heads.species.linear.bias']
+    """
+    maps = task == "segmentation"
+    back = {ours: theirs for theirs, ours in _HEAD.items() if ours != "project"}
+    back["project"] = "conv" if maps else "linear"
+    official = {}
+    for name, tensor in state.items():
+        module, _, last = name.rpartition(".")
+        if module == "project" and last == "weight" and maps:
+            tensor = tensor[:, :, None, None]
+        official[f"heads.{target}.{back.get(module, module)}.{last}"] = tensor.contiguous()
     return official

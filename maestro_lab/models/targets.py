@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from maestro_lab.contract import Modality
 
@@ -31,6 +32,7 @@ class TargetNorm(nn.Module):
 
     def __init__(self, modality: Modality) -> None:
         super().__init__()
+        self.channels = [_slice([modality.bands.index(b) for b in g]) for g in modality.norm_groups]
         member = torch.zeros(len(modality.bands), len(modality.norm_groups))
         for k, group in enumerate(modality.norm_groups):
             for band in group:
@@ -52,8 +54,23 @@ class TargetNorm(nn.Module):
         Tensor
             (..., c, p*p): (value - mean) / sqrt(unbiased variance + 1e-6).
         """
+        if valid is None:
+            return self._normed(patches)
         mean, deviation = self.statistics(patches, valid)
         return (patches - mean) / deviation
+
+    def _normed(self, patches: Tensor) -> Tensor:
+        """Normalise patches without gaps: torch's layer norm, its variance made unbiased."""
+        normed = torch.empty_like(patches)
+        for chosen in self.channels:
+            part = patches[..., chosen, :]
+            count = part.shape[-2] * part.shape[-1]
+            less = (count - 1) / count if count > 1 else 1.0
+            scale = part.new_full(part.shape[-2:], less**0.5)
+            normed[..., chosen, :] = F.layer_norm(
+                part, part.shape[-2:], weight=scale, eps=_EPSILON * less
+            )
+        return normed
 
     def statistics(self, patches: Tensor, valid: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return mean and deviation of every band's group, each (..., c, 1)."""
@@ -70,6 +87,12 @@ class TargetNorm(nn.Module):
 
     def _spread(self, per_group: Tensor) -> Tensor:
         return (per_group @ self.member.T)[..., None]
+
+
+def _slice(chosen: list[int]) -> slice | list[int]:
+    """Return neighbouring channels as a slice, which copies nothing."""
+    together = list(range(chosen[0], chosen[0] + len(chosen)))
+    return slice(chosen[0], chosen[-1] + 1) if chosen == together else chosen
 
 
 def _sum(values: Tensor, weight: Tensor | None) -> Tensor:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from maestro_lab.contract import Modality
+from maestro_lab.models.kernels import Linear
 
 __all__ = [
     "DATE_CHANNELS",
@@ -82,7 +83,7 @@ class PatchEmbedding(nn.Module):
 
     def __init__(self, values: int, width: int) -> None:
         super().__init__()
-        self.project = nn.Linear(values, width)
+        self.project = Linear(values, width)
         self.weight = nn.Parameter(torch.ones(width))
         self.bias = nn.Parameter(torch.zeros(width))
 

@@ -2,42 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
-__all__ = ["Attention", "FeedForward", "Transformer", "attend"]
+from maestro_lab.models.kernels import Linear, attend, product
+from maestro_lab.models.placeholders import Placeholders
 
-
-def attend(q: Tensor, k: Tensor, v: Tensor, key_mask: Tensor | None = None) -> Tensor:
-    """Scaled dot-product attention, with the kernel that is fastest where it runs.
-
-    On CPUs the fused kernel's backward pass in bfloat16 is two to five times slower than plain
-    matrix products at the sequence lengths of this lab, so those are used there.
-
-    Parameters
-    ----------
-    q, k, v
-        Queries (b, h, m, d), keys and values (b, h, n, d).
-    key_mask
-        (b, n), True where a key may be attended to. A row without any True attends to all.
-
-    Returns
-    -------
-    Tensor
-        (b, h, m, d)
-    """
-    bias = None
-    if key_mask is not None:
-        key_mask = key_mask | ~key_mask.any(dim=1, keepdim=True)
-        bias = key_mask[:, None, None, :]  # (b, 1, 1, n)
-    if q.device.type == "cpu" and q.dtype == torch.bfloat16:
-        scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)  # (b, h, m, n)
-        if bias is not None:
-            scores = scores.masked_fill(~bias, -torch.inf)
-        return scores.softmax(dim=-1).to(v.dtype) @ v
-    return F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
+__all__ = ["Attention", "FeedForward", "Transformer", "tuned_blocks"]
 
 
 class Attention(nn.Module):
@@ -55,22 +32,58 @@ class Attention(nn.Module):
         super().__init__()
         self.heads = heads
         self.norm = nn.LayerNorm(width)
-        self.qkv = nn.Linear(width, 3 * heads * head_width, bias=False)
-        self.out = nn.Linear(heads * head_width, width)
+        self.qkv = Linear(width, 3 * heads * head_width, bias=False)
+        self.out = Linear(heads * head_width, width)
 
-    def forward(self, x: Tensor, key_mask: Tensor | None = None, last: int | None = None) -> Tensor:
-        """Mix tokens (b, n, w); with ``last`` only the last so many tokens are computed."""
-        if last is None or last == x.shape[1]:
-            q, k, v = self.qkv(self.norm(x)).chunk(3, dim=-1)  # (b, n, h*d) each
-        else:
-            normed = self.norm(x)
-            inner = self.out.in_features
-            k, v = F.linear(normed, self.qkv.weight[inner:]).chunk(2, dim=-1)
-            x = x[:, -last:]
-            q = F.linear(normed[:, -last:], self.qkv.weight[:inner])
-        q, k, v = (rearrange(t, "b n (h d) -> b h n d", h=self.heads) for t in (q, k, v))
+    def forward(
+        self,
+        x: Tensor,
+        key_mask: Tensor | None = None,
+        last: int | None = None,
+        hidden: Placeholders | None = None,
+    ) -> Tensor:
+        """Mix tokens (b, n, w).
+
+        Parameters
+        ----------
+        x
+            Tokens.
+        key_mask
+            (b, n), False for tokens that nobody may attend to.
+        last
+            Compute only the last so many tokens.
+        hidden
+            What the last tokens of ``x`` are made of, where they are placeholders.
+        """
+        q, kv = self._project(x, last, hidden)
+        q, k, v = (rearrange(t, "b n (h d) -> b h n d", h=self.heads) for t in (q, *kv))
         mixed = attend(q, k, v, key_mask)
+        x = x if last is None else x[:, -last:]
         return x + self.out(rearrange(mixed, "b h n d -> b n (h d)"))
+
+    def _project(
+        self, x: Tensor, last: int | None, hidden: Placeholders | None
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Return queries (b, last or n, h*d), keys and values (b, n, h*d)."""
+        inner, weight = self.out.in_features, self.qkv.weight
+        if hidden is not None and hidden.pays:
+            shown = x.shape[1] - hidden.row.shape[1]
+            found = hidden.project(self.norm, weight)
+            normed = self.norm(x[:, :shown])
+            if last == hidden.row.shape[1]:
+                kv = product(normed, weight[inner:])
+                kv = torch.cat([kv, found[..., inner:].to(kv.dtype)], dim=1)
+                return found[..., :inner].to(kv.dtype), kv.chunk(2, dim=-1)
+            qkv = self.qkv(normed)
+            qkv = torch.cat([qkv, found.to(qkv.dtype)], dim=1)
+            q, *kv = qkv.chunk(3, dim=-1)
+            return q if last is None else q[:, -last:], tuple(kv)
+        normed = self.norm(x)
+        if last is None or last == x.shape[1]:
+            q, *kv = self.qkv(normed).chunk(3, dim=-1)
+            return q, tuple(kv)
+        kv = product(normed, weight[inner:]).chunk(2, dim=-1)
+        return product(normed[:, -last:], weight[:inner]), kv
 
 
 class FeedForward(nn.Module):
@@ -79,8 +92,8 @@ class FeedForward(nn.Module):
     def __init__(self, width: int, hidden: int) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(width)
-        self.up = nn.Linear(width, hidden)
-        self.down = nn.Linear(hidden, width)
+        self.up = Linear(width, hidden)
+        self.down = Linear(hidden, width)
 
     def forward(self, x: Tensor) -> Tensor:
         """Transform tokens (b, n, w) one by one."""
@@ -95,9 +108,15 @@ class Block(nn.Module):
         self.attention = Attention(width, heads, head_width)
         self.mlp = FeedForward(width, hidden)
 
-    def forward(self, x: Tensor, key_mask: Tensor | None = None, last: int | None = None) -> Tensor:
-        """Transform tokens (b, n, w)."""
-        return self.mlp(self.attention(x, key_mask, last))
+    def forward(
+        self,
+        x: Tensor,
+        key_mask: Tensor | None = None,
+        last: int | None = None,
+        hidden: Placeholders | None = None,
+    ) -> Tensor:
+        """Transform tokens (b, n, w); parameters as in :class:`Attention`."""
+        return self.mlp(self.attention(x, key_mask, last, hidden))
 
 
 class Transformer(nn.Module):
@@ -123,8 +142,15 @@ class Transformer(nn.Module):
         super().__init__()
         self.blocks = nn.ModuleList(Block(width, heads, head_width, hidden) for _ in range(depth))
         self.norm = nn.LayerNorm(width)
+        self.checkpointing = False
 
-    def forward(self, x: Tensor, key_mask: Tensor | None = None, last: int | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        key_mask: Tensor | None = None,
+        last: int | None = None,
+        hidden: Placeholders | None = None,
+    ) -> Tensor:
         """Transform tokens.
 
         Parameters
@@ -135,6 +161,9 @@ class Transformer(nn.Module):
             (b, n), False for tokens that nobody may attend to.
         last
             Return the last so many tokens only; the final block then spends nothing on the others.
+        hidden
+            What the last tokens are made of, where they are placeholders of hidden ones; the first
+            block then projects the few things they are made of.
 
         Returns
         -------
@@ -143,7 +172,42 @@ class Transformer(nn.Module):
         """
         final = len(self.blocks) - 1
         for i, block in enumerate(self.blocks):
-            x = block(x, key_mask, last if i == final else None)
+            given = (x, key_mask, last if i == final else None, None if i else hidden)
+            if self.checkpointing and torch.is_grad_enabled():
+                x = checkpoint(block, *given, use_reentrant=False)
+            else:
+                x = block(*given)
         if final < 0 and last is not None:
             x = x[:, -last:]
         return self.norm(x)
+
+
+@contextmanager
+def tuned_blocks(
+    model: nn.Module, *, compiled: bool = False, checkpointing: bool = False
+) -> Iterator[None]:
+    """Compile the blocks of all transformers of a model for a while, or save their activations.
+
+    Parameters
+    ----------
+    model
+        Its parameters and their names stay the same.
+    compiled
+        Run the blocks through ``torch.compile``.
+    checkpointing
+        Compute activations inside blocks again in the backward pass, in place of keeping them.
+    """
+    transformers = [m for m in model.modules() if isinstance(m, Transformer)]
+    blocks = [block for t in transformers for block in t.blocks]
+    for transformer in transformers:
+        transformer.checkpointing = checkpointing
+    if compiled:
+        for block in blocks:
+            block.forward = torch.compile(type(block).forward.__get__(block), dynamic=False)
+    try:
+        yield
+    finally:
+        for transformer in transformers:
+            transformer.checkpointing = False
+        for block in blocks:
+            block.__dict__.pop("forward", None)

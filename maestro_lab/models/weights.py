@@ -19,7 +19,7 @@ from maestro_lab.errors import LabError, WeightsError
 from maestro_lab.models.config import MaestroConfig
 from maestro_lab.models.maestro import Maestro
 
-__all__ = ["LoadReport", "load_into", "load_model", "save_model"]
+__all__ = ["LoadReport", "check_fit", "load_into", "load_model", "save_model"]
 
 WEIGHTS, CONTRACT = "model.safetensors", "model.json"
 _FORMAT = 1
@@ -39,6 +39,13 @@ class LoadReport:
         Numbers loaded, and their share of the model's.
     missing, unexpected
         Names the file lacks, and names the model has no place for.
+    not_asked
+        Heads of the file that were left there because nobody asked for them.
+
+    Examples
+    --------
+    >>> LoadReport(312, 312, 15_960_000, 1.0)
+    312 of 312 tensors, 100 % of the parameters loaded (15,960,000 numbers)
     """
 
     tensors: int
@@ -47,12 +54,15 @@ class LoadReport:
     share: float
     missing: tuple[str, ...] = ()
     unexpected: tuple[str, ...] = ()
+    not_asked: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
+        percent = int(100 * self.share)  # 100 only where nothing is missing
+        heads = f"; heads not asked for: {', '.join(self.not_asked)}" if self.not_asked else ""
         return (
-            f"{self.tensors} of {self.wanted} tensors, {self.share:.0%} of the parameters loaded "
-            f"({self.parameters:,} numbers)"
-        ).replace("%", " %")
+            f"{self.tensors} of {self.wanted} tensors, {percent} % of the parameters loaded "
+            f"({self.parameters:,} numbers){heads}"
+        )
 
 
 def save_model(
@@ -96,7 +106,7 @@ def save_model(
             do="name another folder",
         ) from error
     state = {**model.state_dict(), **(parameters or {})}
-    _fit(model.state_dict(), state, partial=False)
+    check_fit(model.state_dict(), state, partial=False)
     state = {name: t.detach().cpu().contiguous().clone() for name, t in state.items()}
     unfinished = folder / (WEIGHTS + ".unfinished")
     card_file = folder / (CONTRACT + ".unfinished")
@@ -228,12 +238,33 @@ def load_into(
         If a shape differs or, unless ``partial``, a name is missing or unexpected.
     """
     own = model.state_dict()
-    report = _fit(own, state, partial=partial)
+    report = check_fit(own, state, partial=partial)
     model.load_state_dict({name: t for name, t in state.items() if name in own}, strict=False)
     return report
 
 
-def _fit(own: Mapping[str, Tensor], state: Mapping[str, Tensor], *, partial: bool) -> LoadReport:
+def check_fit(
+    own: Mapping[str, Tensor],
+    state: Mapping[str, Tensor],
+    *,
+    partial: bool = False,
+) -> LoadReport:
+    """Compare names and shapes of a file with those of a model; nothing is loaded.
+
+    Parameters
+    ----------
+    own
+        The model's parameters; only their names and shapes count.
+    state
+        Parameter name to tensor, from a file.
+    partial
+        Accept missing and unexpected names. Shapes must agree all the same.
+
+    Raises
+    ------
+    WeightsError
+        If a shape differs or, unless ``partial``, a name is missing or unexpected.
+    """
     missing = tuple(name for name in own if name not in state)
     unexpected = tuple(name for name in state if name not in own)
     for name in own:

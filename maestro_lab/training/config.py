@@ -39,6 +39,12 @@ class TrainingConfig:
         Steps between checkpoints; 0 writes one at the end of each epoch.
     evaluate_every
         Epochs between evaluations; the last epoch is always evaluated.
+    compiled
+        Compile the transformer blocks with ``torch.compile``. Off: on CPUs the compilation takes
+        minutes and gains nothing in float32 (``benchmarks/pretrain_step.py --compiled``).
+    checkpointing
+        Keep no activations inside the transformer blocks and compute them again in the backward
+        pass: less memory for more time. Off.
 
     Raises
     ------
@@ -59,6 +65,8 @@ class TrainingConfig:
     log_every: int = 20
     checkpoint_every: int = 0
     evaluate_every: int = 1
+    compiled: bool = False
+    checkpointing: bool = False
 
     def __post_init__(self) -> None:
         positive = ("epochs", "batch_size", "accumulate", "log_every", "evaluate_every")
@@ -79,5 +87,7 @@ class TrainingConfig:
             raise ParameterError(
                 "precision", expected="auto | fp32 | bf16", found=repr(self.precision)
             )
-        if not isinstance(self.ema, bool):
-            raise ParameterError("ema", expected="True or False", found=repr(self.ema))
+        for name in ("ema", "compiled", "checkpointing"):
+            value = getattr(self, name)
+            if not isinstance(value, bool):
+                raise ParameterError(name, expected="True or False", found=repr(value))

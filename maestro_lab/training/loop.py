@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,14 +22,18 @@ from torch import Tensor, nn
 
 from maestro_lab.batches import Batch, CubeDataset, loader
 from maestro_lab.errors import TrainingError
+from maestro_lab.models.kernels import bf16_is_fast
+from maestro_lab.models.transformer import tuned_blocks
 from maestro_lab.training.checkpoint import MetricsFile, load_checkpoint, save_checkpoint
 from maestro_lab.training.config import TrainingConfig
+from maestro_lab.training.frozen import FrozenFeatures
 from maestro_lab.training.progress import Progress, duration
 from maestro_lab.training.schedule import ema_momentum, max_lr, one_cycle
+from maestro_lab.training.watch import Watch
 
-__all__ = ["Fitted", "bf16_is_fast", "fit"]
+__all__ = ["Fitted", "fit"]
 
-Losses = Callable[[nn.Module, Batch, int], tuple[Tensor, dict[str, Tensor]]]
+Losses = Callable[[nn.Module, Any, int], tuple[Tensor, dict[str, Tensor]]]
 """(model, batch, epoch) -> the loss, and its parts by name."""
 
 
@@ -70,16 +74,6 @@ class Fitted:
         )
 
 
-def bf16_is_fast(device: torch.device) -> bool:
-    """Tell whether a device computes in bfloat16, rather than imitating it."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    if device.type == "cpu":
-        checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-        return any(getattr(torch.cpu, name, bool)() for name in checks)
-    return False
-
-
 def _accelerator(config: TrainingConfig) -> Accelerator:
     def make(precision: str) -> Accelerator:
         state = AcceleratorState._shared_state
@@ -94,13 +88,14 @@ def _accelerator(config: TrainingConfig) -> Accelerator:
 
 def fit(
     model: nn.Module,
-    data: CubeDataset,
+    data: CubeDataset | FrozenFeatures,
     losses: Losses,
     config: TrainingConfig,
     *,
     settings: Mapping[str, Any] | None = None,
     folder: Path | None = None,
     evaluate: Callable[[nn.Module], dict[str, float]] | None = None,
+    watch: Watch | None = None,
     resume: bool = True,
 ) -> Fitted:
     """Train a model.
@@ -121,6 +116,9 @@ def fit(
         Where ``metrics.jsonl`` and ``checkpoints/`` go; None writes nothing.
     evaluate
         Called at the end of each epoch; its numbers join the metrics.
+    watch
+        Stops training when its score gets no better, and leaves the best weights in the model.
+        With it, the averaged weights are those that are evaluated and kept.
     resume
         Go on from the checkpoint in ``folder`` if there is one; else it is deleted.
 
@@ -129,12 +127,13 @@ def fit(
     TrainingError
         If the loss is not a number, or a checkpoint does not fit.
     """
-    loop = _Loop(model, data, losses, config, dict(settings or {}), folder, evaluate)
+    loop = _Loop(model, data, losses, config, dict(settings or {}), folder, evaluate, watch)
     if resume:
         loop.resume()
     elif loop.checkpoint is not None and loop.accelerator.is_main_process:
         loop.checkpoint.unlink(missing_ok=True)  # or a later resume would take it for ours
-    return loop.run()
+    with tuned_blocks(model, compiled=config.compiled, checkpointing=config.checkpointing):
+        return loop.run()
 
 
 class _Loop:
@@ -143,14 +142,15 @@ class _Loop:
     def __init__(
         self,
         model: nn.Module,
-        data: CubeDataset,
+        data: CubeDataset | FrozenFeatures,
         losses: Losses,
         config: TrainingConfig,
         settings: dict[str, Any],
         folder: Path | None,
         evaluate: Callable[[nn.Module], dict[str, float]] | None,
+        watch: Watch | None,
     ) -> None:
-        self.config, self.losses, self.evaluate = config, losses, evaluate
+        self.config, self.losses, self.evaluate, self.watch = config, losses, evaluate, watch
         self.accelerator = _accelerator(config)
         world = self.accelerator.num_processes
         self.batches = loader(
@@ -167,7 +167,9 @@ class _Loop:
         self.model, self.optimiser = self.accelerator.prepare(model, optimiser)
         self.bare = self.accelerator.unwrap_model(self.model)
         # How many processes prepare batches and how often a checkpoint is written change nothing.
-        free = ("workers", "checkpoint_every", "evaluate_every", "log_every")
+        free = ("workers", "checkpoint_every", "log_every", "compiled", "checkpointing")
+        if watch is None:
+            free = (*free, "evaluate_every")
         plain = {k: v for k, v in asdict(config).items() if k not in free}
         taken = {"samples": len(data), "split": data.split, "data_seed": data.seed}
         self.settings = {**settings, "training": {**plain, **taken, "world": world}}
@@ -194,6 +196,8 @@ class _Loop:
         if self.ema is not None:
             device = self.accelerator.device
             self.ema = {name: p.to(device) for name, p in state["ema"].items()}
+        if self.watch is not None:
+            self.watch.load(state["watch"])
 
     def save(self) -> None:
         """Write a checkpoint, unless the numbers went wrong."""
@@ -214,6 +218,7 @@ class _Loop:
                 "step": self.step,
                 "sums": self.sums,
                 "counted": self.counted,
+                "watch": None if self.watch is None else self.watch.state(),
             },
         )
 
@@ -228,10 +233,14 @@ class _Loop:
         try:
             first = self.batch // self.per_epoch
             for epoch in range(first, self.config.epochs):
+                if self.watch is not None and self.watch.stop:
+                    break
                 self._epoch(epoch)
         finally:
             self.progress.close()
             self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
+        if self.watch is not None and self.watch.weights:
+            self.bare.load_state_dict(self.watch.weights)
         return Fitted(
             self.metrics.rows,
             self.ema,
@@ -293,14 +302,25 @@ class _Loop:
         self._refuse_nan("loss", row.get("loss", 0.0))
         due = (epoch + 1) % self.config.evaluate_every == 0 or epoch + 1 == self.config.epochs
         if last and due and self.evaluate is not None:
-            self.bare.eval()
-            row |= self.evaluate(self.bare)
-            for name, value in row.items():
-                self._refuse_nan(name, value)
+            row |= self._evaluate(epoch)
         self.metrics.write(row)
         self.sums, self.counted = {}, 0
-        shown = {k: v for k, v in row.items() if k in ("loss", "val_loss")}
+        watched = self.watch.monitor if self.watch is not None else ""
+        shown = {k: v for k, v in row.items() if k in ("loss", "val_loss", watched)}
         self.progress.update(self.step, f"epoch {epoch + 1}/{self.config.epochs}", **shown)
+
+    def _evaluate(self, epoch: int) -> dict[str, float]:
+        """Evaluate, with averaged weights where they are the ones to keep."""
+        self.bare.eval()
+        averaged = self.watch is not None and self.ema is not None
+        with _exchanged(self.bare, self.ema) if averaged else nullcontext():
+            found = self.evaluate(self.bare)
+            for name in (n for n in found if n.startswith("val_loss")):
+                self._refuse_nan(name, found[name])
+            found = {name: value for name, value in found.items() if math.isfinite(value)}
+            if self.watch is not None:
+                self.watch.see(epoch, found, self.bare.state_dict)
+        return found
 
     def _refuse_nan(self, what: str, value: float) -> None:
         if math.isfinite(value):
@@ -313,3 +333,20 @@ class _Loop:
             do="begin anew with a lower base_lr, or look at the data with describe(cube); "
             + ("the last good checkpoint is kept" if kept else "no checkpoint was written"),
         )
+
+
+@contextmanager
+def _exchanged(model: nn.Module, parameters: Mapping[str, Tensor]) -> Iterator[None]:
+    """Give a model other parameters for a while."""
+    own = {name: p.detach().clone() for name, p in model.named_parameters()}
+    try:
+        _fill(model, parameters)
+        yield
+    finally:
+        _fill(model, own)
+
+
+@torch.no_grad()
+def _fill(model: nn.Module, parameters: Mapping[str, Tensor]) -> None:
+    for name, p in model.named_parameters():
+        p.copy_(parameters[name])

@@ -1,0 +1,82 @@
+"""Hidden tokens as a decoder gets them: known up to a row of one table and a date.
+
+A hidden token is the sum of a mask token, a position and a date. Mask token and position come from
+a table with one row a band group and location, the same for every sample and date; the date fills
+the last eight channels only. Layer norm is affine but for one number a token, and a projection is
+linear, so both can be taken on the table and on the dates, which are few, in place of on the
+tokens, which are many: the same numbers, with a tenth of the products.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+__all__ = ["Placeholders"]
+
+
+@dataclass
+class Placeholders:
+    """Tokens ``base[row] + date[when]``.
+
+    Parameters
+    ----------
+    base
+        Mask tokens plus positions: (r, w).
+    date
+        Codes of dates (t, 8), for the last eight channels.
+    row, when
+        Which of both each token is made of: int64 (b, m).
+    """
+
+    base: Tensor
+    date: Tensor
+    row: Tensor
+    when: Tensor
+
+    def tokens(self) -> Tensor:
+        """Return the tokens themselves: (b, m, w)."""
+        date = F.pad(self.date, (self.base.shape[1] - self.date.shape[1], 0))
+        return F.embedding(self.row, self.base) + F.embedding(self.when, date)
+
+    @property
+    def pays(self) -> bool:
+        """Whether there are enough tokens for tables to be quicker.
+
+        On GPUs products are cheap and gathering rows is not, so they are left alone.
+        """
+        return self.base.device.type == "cpu" and self.row.numel() > 2 * len(self.base)
+
+    def project(self, norm: nn.LayerNorm, weight: Tensor) -> Tensor:
+        """Return ``norm(tokens) @ weight.T`` in float32.
+
+        Parameters
+        ----------
+        norm
+            Layer norm over the channels.
+        weight
+            (outputs, w).
+
+        Returns
+        -------
+        Tensor
+            (b, m, outputs)
+        """
+        with torch.autocast(self.base.device.type, enabled=False):
+            channels, few = self.base.shape[1], self.date.shape[1]
+            base, date = self.base.float(), self.date.float()
+            centred = base - base.mean(1, keepdim=True)
+            offset = date.sum(1) / channels  # mean of a date's code over all channels
+            cross = centred[:, -few:] @ date.T  # (r, t)
+            square = (centred**2).sum(1)[:, None] + 2 * cross
+            square = square + (date**2).sum(1) - channels * offset**2
+            scale = (square / channels + norm.eps).rsqrt()
+            scale = scale.flatten()[self.row * len(date) + self.when]  # (b, m)
+            scaled = weight.float() * norm.weight
+            rows = centred @ scaled.T
+            dates = date @ scaled[:, -few:].T - offset[:, None] * scaled.sum(1)
+            found = F.embedding(self.row, rows) + F.embedding(self.when, dates)
+            return torch.addcmul(weight.float() @ norm.bias, found, scale[..., None])
