@@ -252,15 +252,14 @@ class PlainMaestro(nn.Module):
 
 
 def normalised(images, m):
-    """Normalise whole images patch by patch, one group of bands after the other."""
-    p, parts = m.patch, {}
-    for group in m.norm_groups:
-        chosen = images[:, :, [m.bands.index(b) for b in group]]
-        patches = rearrange(chosen, "b d c (i p) (j q) -> b d i j (p q c)", p=p, q=p)
-        mean = patches.mean(-1, keepdim=True)
-        deviation = (patches.var(-1, keepdim=True) + 1e-6).sqrt()
-        back = rearrange(
-            (patches - mean) / deviation, "b d i j (p q c) -> b d c (i p) (j q)", p=p, q=p
-        )
-        parts |= {band: back[:, :, k] for k, band in enumerate(group)}
-    return torch.stack([parts[band] for band in m.bands], dim=2)
+    """Normalise whole images patch by patch: channels last, split into groups of bands."""
+    p = m.patch
+    order = [m.bands.index(b) for group in m.norm_groups for b in group]
+    patches = rearrange(images[:, :, order], "b d c (i p) (j q) -> b d i j (p q) c", p=p, q=p)
+    parts = []
+    for part in patches.split([len(group) for group in m.norm_groups], dim=-1):
+        mean = part.mean((-2, -1), keepdim=True)
+        variance = part.var((-2, -1), keepdim=True)
+        parts.append((part - mean) / (variance + 1e-6).sqrt())
+    back = rearrange(torch.cat(parts, -1), "b d i j (p q) c -> b d c (i p) (j q)", p=p, q=p)
+    return back[:, :, [order.index(k) for k in range(len(order))]]

@@ -10,6 +10,7 @@ tokens, which are many: the same numbers, with a tenth of the products.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -78,5 +79,32 @@ class Placeholders:
             scaled = weight.float() * norm.weight
             rows = centred @ scaled.T
             dates = date @ scaled[:, -few:].T - offset[:, None] * scaled.sum(1)
-            found = F.embedding(self.row, rows) + F.embedding(self.when, dates)
-            return torch.addcmul(weight.float() @ norm.bias, found, scale[..., None])
+            shift = weight.float() @ norm.bias
+            return _Gathered.apply(rows, dates, scale, shift, self.row, self.when)
+
+
+class _Gathered(torch.autograd.Function):
+    """``scale * (rows[row] + dates[when]) + shift``, in as few passes over it as can be."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, rows: Tensor, dates: Tensor, scale: Tensor, shift: Tensor, row: Tensor,
+        when: Tensor,
+    ) -> Tensor:  # fmt: skip
+        ctx.shape = row.shape
+        row, when, scale = row.flatten(), when.flatten(), scale.flatten()
+        found = rows.index_select(0, row).add_(dates.index_select(0, when))
+        ctx.save_for_backward(found, scale, row, when)
+        ctx.sizes = len(rows), len(dates)
+        return torch.addcmul(shift, found, scale[:, None]).unflatten(0, ctx.shape)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        found, scale, row, when = ctx.saved_tensors
+        grad = grad.flatten(0, 1)
+        for_scale = torch.bmm(grad[:, None, :], found[:, :, None]).view(ctx.shape)
+        for_shift = grad.sum(0)
+        grad = grad * scale[:, None]
+        for_rows = torch.ops.aten.embedding_dense_backward(grad, row, ctx.sizes[0], -1, False)
+        for_dates = torch.ops.aten.embedding_dense_backward(grad, when, ctx.sizes[1], -1, False)
+        return for_rows, for_dates, for_scale, for_shift, None, None

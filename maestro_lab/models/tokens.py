@@ -91,7 +91,7 @@ class PatchEmbedding(nn.Module):
         """Embed patches (..., locations, c, pixels) as tokens (..., locations, width)."""
         x = self.project(patches.flatten(-2))
         x = F.layer_norm(x, x.shape[-2:])  # statistics over locations and channels together
-        return x * self.weight + self.bias
+        return torch.addcmul(self.bias, x, self.weight)
 
 
 def position_table(width: int, cells: int, grid: int) -> Tensor:

@@ -56,7 +56,7 @@ def test_keys_differ_by_seed_epoch_sample_and_stream():
         min_size=1,
         max_size=3,
     ),
-    ratio=st.floats(0, 0.95),
+    ratio=st.floats(0.01, 0.97),
     scale=st.sampled_from([0.0, 0.5, 1.0]),
     chance=st.floats(0, 0.95),
     seed=st.integers(0, 10**9),
@@ -68,6 +68,7 @@ def test_count_is_exact_and_something_stays_visible(blocks, ratio, scale, chance
     count = masking.count(tokens, sum(b.groups * b.dates for b in blocks))
     assert found.shape == (8, tokens)
     assert found.sum(1).tolist() == [count] * 8
+    assert count >= 1 and (count < tokens or tokens == 1)
     structural = structural_mask(keys_for(seed, 0, torch.arange(8)), blocks, masking)
     assert not structural.all(1).any()
     visible, masked = split_mask(found, count)
@@ -143,3 +144,17 @@ def test_absent_tokens_are_masked_first():
 def test_impossible_chances_are_refused(name, value):
     with pytest.raises(ParameterError, match=name):
         Masking(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"ratio": 0}, "above 0 and below 1"),
+        ({"ratio": 1}, "at least 0 and below 1"),
+        ({"scale": -1}, "a finite number, at least 0"),
+        ({"scale": float("nan")}, "a finite number, at least 0"),
+    ],
+)
+def test_masks_that_would_hide_nothing_or_all_are_refused(options, expected):
+    with pytest.raises(ParameterError, match=expected):
+        Masking(**options)
