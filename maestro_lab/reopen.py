@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,16 @@ from maestro_lab.cubes.contract import modality_names
 from maestro_lab.errors import RunError
 from maestro_lab.models.config import MaestroConfig
 from maestro_lab.models.maestro import Maestro
-from maestro_lab.models.weights import load_model
+from maestro_lab.models.official import from_official
+from maestro_lab.models.predictor import Predictor
+from maestro_lab.models.warm import warm_start
+from maestro_lab.models.weights import LoadReport, load_model
+from maestro_lab.published.lightning import read_lightning
 from maestro_lab.runs import open_run
 from maestro_lab.training.config import TrainingConfig
 from maestro_lab.training.pretrain import pretrain
 
-__all__ = ["Pretrained", "build_model", "fingerprint", "in_memory", "pretrained"]
+__all__ = ["Pretrained", "begin_from", "build_model", "fingerprint", "in_memory", "pretrained"]
 
 IN_MEMORY = 4e9
 
@@ -65,6 +69,39 @@ def build_model(config: MaestroConfig, seed: int = 0) -> Maestro:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return Maestro(config)
+
+
+def begin_from(
+    model: Maestro,
+    source: str | Path,
+    *,
+    names: Mapping[str, str] | None = None,
+    fresh: Sequence[str] = (),
+) -> LoadReport:
+    """Start a model from the weights of another: a run folder, or a published file.
+
+    Parameters
+    ----------
+    model
+        Changed in place.
+    source
+        A folder with weights of ours, or a published ``.ckpt`` or ``.safetensors``.
+    names, fresh
+        As in :func:`~maestro_lab.models.warm.warm_start`.
+
+    Raises
+    ------
+    WeightsError
+        If the weights cannot be read, or do not fit.
+    """
+    if Path(source).is_dir():
+        other, _ = load_model(source)
+        state = other.state_dict()
+        if isinstance(other, Predictor):
+            state = other.encoder.state_dict()
+    else:
+        state = from_official(read_lightning(source))
+    return warm_start(model, state, names=names, fresh=fresh)
 
 
 @dataclass(frozen=True)
@@ -121,6 +158,7 @@ def pretrained(
         return _tiny(cube, root, dict(options or {}))
     run = open_run(folder)
     model, report = load_model(run.folder)
+    model = model.encoder if isinstance(model, Predictor) else model
     parameters = run.card.get("parameters", {})
     if "cube" not in parameters:
         raise RunError(

@@ -9,11 +9,21 @@ from typing import Any
 import pandas as pd
 
 from maestro_lab.bands import Grouping, Stability
+from maestro_lab.label_curves import LabelCurves
 from maestro_lab.training.probe import ProbeResult
 
-__all__ = ["groups_verdict", "pretrain_verdict", "probe_verdict", "reconstruction_verdict"]
+__all__ = [
+    "groups_verdict",
+    "label_verdict",
+    "pretrain_verdict",
+    "probe_verdict",
+    "reconstruction_verdict",
+]
 
-_NAMES = {"r2": "R²", "accuracy": "accuracy", "macro_f1": "macro F1", "negative_rmse": "-RMSE"}
+_NAMES = {
+    "r2": "R²", "accuracy": "accuracy", "macro_f1": "macro F1", "negative_rmse": "-RMSE",
+    "average_iou": "mean IoU", "weighted_f1": "weighted F1",
+}  # fmt: skip
 
 
 def groups_verdict(
@@ -141,6 +151,42 @@ def probe_verdict(result: ProbeResult, target: str, averaged: ProbeResult | None
         sentences.append("With the samples of each place averaged, an easier question:")
         sentences += [_probe_sentence(averaged, m) for m in dict.fromkeys(averaged.scores["probe"])]
     return " ".join(sentences)
+
+
+def label_verdict(curves: LabelCurves) -> str:
+    """Say what pretraining is worth at each number of labels, by the interval of the difference.
+
+    Parameters
+    ----------
+    curves
+        From :func:`~maestro_lab.tuning.compare_phases`.
+    """
+    seeds = curves.runs["seed"].nunique()
+    plural = "s" if seeds > 1 else ""
+    sentences = [
+        f"{curves.target}, {_NAMES[curves.metric]} on {curves.blocks} held-out blocks, "
+        f"{seeds} seed{plural}."
+    ]
+    table = curves.scores.set_index(["phase", "labels"])["score"]
+    for labels, rows in curves.differences.groupby("labels", sort=False):
+        parts = []
+        for row in rows[rows["worse"] == "supervised"].itertuples():
+            shown = f"{row.difference:+.2f} [{row.low:+.2f}, {row.high:+.2f}]"
+            scores = f"{table[row.better, labels]:.2f} against {table[row.worse, labels]:.2f}"
+            parts.append(f"{row.better} {scores}, {_decided(row.low, row.high)} {shown}")
+        if parts:
+            sentences.append(
+                f"With {labels} labels the supervised twin is matched so: {'; '.join(parts)}."
+            )
+    return " ".join(sentences)
+
+
+def _decided(low: float, high: float) -> str:
+    if math.isnan(low):
+        return "no interval from a single block"
+    if low > 0:
+        return "better, the interval excludes zero"
+    return "worse, the interval excludes zero" if high < 0 else "undecided"
 
 
 def _probe_sentence(result: ProbeResult, method: str) -> str:

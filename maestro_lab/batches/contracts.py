@@ -65,6 +65,8 @@ def contract_for(
     token_groups: Mapping[str, Mapping[str, Sequence[str]]] | None = None,
     dates: int | Mapping[str, int] | None = None,
     patch: Mapping[str, int] | None = None,
+    size: Mapping[str, int] | None = None,
+    resize: str | Mapping[str, str] | None = None,
     position_cells: int | None = None,
 ) -> Contract:
     """Make the contract of a model for a cube.
@@ -85,6 +87,10 @@ def contract_for(
         Dates a sample, one number for all multitemporal modalities or one for each.
     patch
         Side of a patch in pixels, for each modality that differs.
+    size
+        Side in pixels that windows are resized to before they are cut into patches.
+    resize
+        "nearest", "bilinear" or "bicubic", one for all modalities or one for each.
     position_cells
         Cells of the position code along one side.
 
@@ -127,10 +133,14 @@ def contract_for(
         several = dates.get(name) if isinstance(dates, Mapping) else dates
         if several is not None and (isinstance(dates, Mapping) or ds.sizes["time"] > 1):
             options["dates"] = several
-        if patch and name in patch:
-            options["patch"] = patch[name]
+        for field, given in (("patch", patch), ("size", size)):
+            if given and name in given:
+                options[field] = given[name]
+        how = resize.get(name) if isinstance(resize, Mapping) else resize
+        if how:
+            options["resize"] = how
         found[name] = _modality(name, ds, options)
-    for given in (norm_groups, token_groups, patch, dates):
+    for given in (norm_groups, token_groups, patch, size, resize, dates):
         _refuse_strangers(given, wanted)
     cells = position_cells or (entry.position_cells if entry else 0)
     return Contract(found, cells or math.lcm(*(m.grid for m in found.values())))

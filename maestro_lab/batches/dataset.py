@@ -84,6 +84,8 @@ class CubeDataset(Dataset):
         their bin, and later epochs draw them at random.
     targets
         Which targets to bring along.
+    samples
+        Numbers of the samples in the cube to take, of those in ``split``; None takes all.
 
     Raises
     ------
@@ -110,10 +112,13 @@ class CubeDataset(Dataset):
         seed: int = 0,
         train: bool = True,
         targets: Sequence[str] = (),
+        samples: Sequence[int] | None = None,
     ) -> None:
         check_contract(cube, contract)
         self.contract, self.seed, self.train = contract, seed, train
         self.index = _samples(cube, split)
+        if samples is not None:
+            self.index = _chosen(self.index, samples, split)
         self.split = (
             "all" if split is None else split if isinstance(split, str) else ", ".join(split)
         )
@@ -157,7 +162,8 @@ class CubeDataset(Dataset):
             chosen = values[rows]
             if name in self.spatial:
                 chosen = _turned(chosen, turns)
-            targets[name] = torch.from_numpy(np.ascontiguousarray(chosen))
+            kind = np.int64 if chosen.dtype.kind in "iub" else np.float32
+            targets[name] = torch.from_numpy(np.ascontiguousarray(chosen, kind))
         return Batch(
             series,
             torch.from_numpy(self.ref_date[rows]),
@@ -252,6 +258,20 @@ def _samples(cube: xr.DataTree, split: str | Sequence[str] | None) -> np.ndarray
             f"no sample in split {', '.join(wanted)}", expected="at least one", found=there
         )
     return index
+
+
+def _chosen(
+    index: np.ndarray, samples: Sequence[int], split: str | Sequence[str] | None
+) -> np.ndarray:
+    wanted = np.unique(np.asarray(samples, int))
+    strange = wanted[~np.isin(wanted, index)]
+    if len(strange) or not len(wanted):
+        raise ParameterError(
+            f"samples that are not in split {split}" if len(strange) else "no samples",
+            expected=f"numbers among the {len(index)} of this split",
+            found=", ".join(map(str, strange[:5])) or "none",
+        )
+    return wanted
 
 
 def _reference(cube: xr.DataTree, sources: Mapping[str, _Source]) -> np.ndarray:

@@ -11,7 +11,7 @@ from maestro_lab.batches.seasons import to_grid
 from maestro_lab.cubes.contract import TARGETS
 from maestro_lab.errors import ParameterError
 
-__all__ = ["Target", "target_at"]
+__all__ = ["Target", "read_target", "target_at"]
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,25 @@ class Target:
         return self.values.shape[1] > 1
 
 
+def read_target(cube: xr.DataTree, name: str = "") -> tuple[str, xr.DataArray]:
+    """Return a target and its name; empty takes the first.
+
+    Raises
+    ------
+    ParameterError
+        If the cube has no such target.
+    """
+    there = list(cube[TARGETS].data_vars) if TARGETS in cube.children else []
+    name = name or (there[0] if there else "")
+    if name not in there:
+        raise ParameterError(
+            f"no target {name!r}" if name else "the cube has no targets",
+            expected=", ".join(there) or "a cube with targets",
+            do="choose another target" if there else "choose another cube",
+        )
+    return name, cube[TARGETS][name]
+
+
 def target_at(cube: xr.DataTree, name: str, samples: np.ndarray, grid: int) -> Target:
     """Read a target and bring it to ``grid`` x ``grid`` locations.
 
@@ -66,15 +85,8 @@ def target_at(cube: xr.DataTree, name: str, samples: np.ndarray, grid: int) -> T
     ParameterError
         If the cube has no such target.
     """
-    there = list(cube[TARGETS].data_vars) if TARGETS in cube.children else []
-    name = name or (there[0] if there else "")
-    if name not in there:
-        raise ParameterError(
-            f"no target {name!r}" if name else "the cube has no targets",
-            expected=", ".join(there) or "a cube with targets",
-            do="choose another target" if there else "choose another cube",
-        )
-    variable = cube[TARGETS][name].isel(sample=samples)
+    name, variable = read_target(cube, name)
+    variable = variable.isel(sample=samples)
     values, task = np.asarray(variable.values), variable.attrs["task"]
     classes = tuple(str(c) for c in variable.attrs.get("classes", ()))
     if "class" in variable.dims:

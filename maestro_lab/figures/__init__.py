@@ -10,6 +10,7 @@ _HOMES = {
     "band_overview": "bands",
     "band_togetherness": "bands",
     "embedding_map": "maps",
+    "label_curves": "labels",
     "loss_curves": "training",
     "predicted_and_true": "probes",
     "probe_map": "maps",

@@ -61,8 +61,16 @@ def _patches(modalities: Mapping[str, Modality]) -> dict[str, int]:
     return {m.embedding or name: m.patch for name, m in modalities.items()}
 
 
+def _patches_of(state: Mapping[str, Tensor]) -> dict[str, int]:
+    found = {}
+    for name, tensor in state.items():
+        if name.startswith("patch_embed.") and tensor.ndim == 4:
+            found[name.split(".")[1]] = tensor.shape[-1]
+    return found
+
+
 def from_official(
-    state: Mapping[str, Tensor], modalities: Mapping[str, Modality]
+    state: Mapping[str, Tensor], modalities: Mapping[str, Modality] | None = None
 ) -> dict[str, Tensor]:
     """Translate a published state dict (names without ``model.``) into ours, without its heads.
 
@@ -71,14 +79,15 @@ def from_official(
     state
         Official parameter name to tensor.
     modalities
-        The model's modalities; their patch sizes tell how pixel heads are laid out.
+        The model's modalities; their patch sizes tell how pixel heads are laid out. Without them
+        the patch embeddings of the state tell.
 
     Raises
     ------
     WeightsError
         If a name belongs to no known part.
     """
-    patches = _patches(modalities)
+    patches = _patches_of(state) if modalities is None else _patches(modalities)
     ours: dict[str, Tensor] = {}
     for name, tensor in state.items():
         if name.startswith("heads."):

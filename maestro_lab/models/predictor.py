@@ -17,7 +17,7 @@ from maestro_lab.models.maestro import Maestro
 if TYPE_CHECKING:
     from maestro_lab.batches import Batch
 
-__all__ = ["Heads", "Predictor", "PredictorConfig"]
+__all__ = ["Heads", "Predictor", "PredictorConfig", "build_predictor"]
 
 _DECODING = ("to_decoder.", "decoders.", "mask_tokens.", "to_pixels.")
 

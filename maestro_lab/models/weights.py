@@ -18,12 +18,16 @@ from torch import Tensor
 from maestro_lab.errors import LabError, WeightsError
 from maestro_lab.models.config import MaestroConfig
 from maestro_lab.models.maestro import Maestro
+from maestro_lab.models.predictor import Predictor, PredictorConfig, build_predictor
 
 __all__ = ["LoadReport", "check_fit", "load_into", "load_model", "save_model"]
 
 WEIGHTS, CONTRACT = "model.safetensors", "model.json"
 _FORMAT = 1
-_KINDS = {"maestro": (MaestroConfig, Maestro)}
+_KINDS = {
+    "maestro": (MaestroConfig, Maestro),
+    "predictor": (PredictorConfig, build_predictor),
+}
 _AGAIN = "copy the folder again, or train again"
 
 
@@ -66,7 +70,7 @@ class LoadReport:
 
 
 def save_model(
-    model: Maestro,
+    model: Maestro | Predictor,
     folder: str | Path,
     *,
     parameters: Mapping[str, Tensor] | None = None,
@@ -115,7 +119,7 @@ def save_model(
         digest = hashlib.sha256(unfinished.read_bytes()).hexdigest()
         card = {
             "format": _FORMAT,
-            "kind": "maestro",
+            "kind": "predictor" if isinstance(model, Predictor) else "maestro",
             "sha256": digest,
             "parameters": sum(t.numel() for t in state.values()),
             "config": model.config.to_dict(),
@@ -138,8 +142,8 @@ def save_model(
     return folder / WEIGHTS
 
 
-def load_model(folder: str | Path) -> tuple[Maestro, LoadReport]:
-    """Build the model that a folder describes, with its weights.
+def load_model(folder: str | Path) -> tuple[Maestro | Predictor, LoadReport]:
+    """Build the model, or encoder with heads, that a folder describes, with its weights.
 
     Raises
     ------

@@ -97,6 +97,7 @@ def fit(
     evaluate: Callable[[nn.Module], dict[str, float]] | None = None,
     watch: Watch | None = None,
     resume: bool = True,
+    progress: str | None = None,
 ) -> Fitted:
     """Train a model.
 
@@ -121,6 +122,8 @@ def fit(
         With it, the averaged weights are those that are evaluated and kept.
     resume
         Go on from the checkpoint in ``folder`` if there is one; else it is deleted.
+    progress
+        How to show progress, as :class:`~maestro_lab.training.progress.Progress` takes it.
 
     Raises
     ------
@@ -128,6 +131,7 @@ def fit(
         If the loss is not a number, or a checkpoint does not fit.
     """
     loop = _Loop(model, data, losses, config, dict(settings or {}), folder, evaluate, watch)
+    loop.mode = progress
     if resume:
         loop.resume()
     elif loop.checkpoint is not None and loop.accelerator.is_main_process:
@@ -151,6 +155,7 @@ class _Loop:
         watch: Watch | None,
     ) -> None:
         self.config, self.losses, self.evaluate, self.watch = config, losses, evaluate, watch
+        self.mode: str | None = None
         self.accelerator = _accelerator(config)
         world = self.accelerator.num_processes
         self.batches = loader(
@@ -229,7 +234,7 @@ class _Loop:
         started = time.perf_counter()
         self.metrics = MetricsFile(self.metrics_path, self.step)
         samples = self.config.batch_size * self.config.accumulate * self.accelerator.num_processes
-        self.progress = Progress(self.total, samples, done=self.step)
+        self.progress = Progress(self.total, samples, done=self.step, mode=self.mode)
         try:
             first = self.batch // self.per_epoch
             for epoch in range(first, self.config.epochs):

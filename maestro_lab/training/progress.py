@@ -34,13 +34,13 @@ class Progress:
     steps
         Steps in all.
     samples
-        Samples a step, for the rate.
+        Samples a step, for the rate; 0 tells no rate.
     done
         Steps that an earlier run did.
     every
         Least seconds between lines of a log.
     mode
-        "bar", "jupyter" or "lines"; None finds out.
+        "bar", "jupyter", "lines" or "silent"; None finds out.
 
     Examples
     --------
@@ -67,6 +67,8 @@ class Progress:
 
     def update(self, step: int, label: str, **values: float) -> None:
         """Show that ``step`` steps are done; ``values`` are shown as they are named."""
+        if self.mode == "silent":
+            return
         now, last = time.perf_counter(), step >= self.steps
         wait = self.every if self.mode == "lines" else 0.2
         if now - self.shown < wait and not last:
@@ -80,7 +82,7 @@ class Progress:
         left = spent / fresh * (self.steps - step)
         parts = [label, f"{step / max(self.steps, 1):4.0%}".replace("%", " %").strip()]
         parts += [f"{name} {value:.4f}" for name, value in values.items()]
-        parts.append(f"{rate:.0f} samples/s")
+        parts += [f"{rate:.0f} samples/s"] if self.samples else []
         parts.append(f"{duration(left)} left" if step < self.steps else duration(spent))
         return "   ".join(parts)
 

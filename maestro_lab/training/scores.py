@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
+
+from maestro_lab.errors import ParameterError
 
 __all__ = ["SCORES", "bootstrap", "bootstrap_difference"]
 
@@ -37,11 +40,33 @@ def negative_rmse(truth: np.ndarray, predicted: np.ndarray) -> float:
     return -float(np.sqrt(((np.asarray(truth, float) - predicted) ** 2).mean()))
 
 
+def average_iou(truth: np.ndarray, predicted: np.ndarray) -> float:
+    """Return the mean intersection over union of the classes that occur in the truth."""
+    ious = [
+        ((truth == c) & (predicted == c)).sum() / ((truth == c) | (predicted == c)).sum()
+        for c in np.unique(truth)
+    ]
+    return float(np.mean(ious))
+
+
+def weighted_f1(truth: np.ndarray, predicted: np.ndarray) -> float:
+    """Return the F1 scores of several labels (unit, k) of 0 and 1, weighted by how often each is 1.
+
+    Labels that are neither there nor guessed do not count.
+    """
+    there, guessed = truth.sum(0), predicted.sum(0)
+    hit, some = (truth * predicted).sum(0), there + guessed > 0
+    f1 = 2 * hit[some] / (there + guessed)[some]
+    return float((f1 * there[some]).sum() / there.sum()) if there.sum() else float("nan")
+
+
 SCORES: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
     "r2": r2,
     "accuracy": accuracy,
     "macro_f1": macro_f1,
     "negative_rmse": negative_rmse,
+    "average_iou": average_iou,
+    "weighted_f1": weighted_f1,
 }
 """Scores by name; more is better."""
 
@@ -82,6 +107,7 @@ def bootstrap(
     *,
     draws: int = 1000,
     seed: int = 0,
+    runs: bool = False,
 ) -> tuple[float, float, float]:
     """Return a score and its 95 % interval.
 
@@ -96,6 +122,10 @@ def bootstrap(
     block
         (unit,) blocks that are resampled whole, since neighbours are not independent. A single
         block has no interval: NaN.
+    draws, seed
+        How often to resample, and the seed of it.
+    runs
+        Resample the predictions too: they come from runs that might have gone otherwise.
 
     Examples
     --------
@@ -105,9 +135,19 @@ def bootstrap(
     """
     score = SCORES[metric]
     spread = [
-        _mean(score, truth[i], [p[i] for p in predictions]) for i in _resamples(block, draws, seed)
+        _mean(score, truth[i], [predictions[k][i] for k in chosen])
+        for i, chosen in _pairs(block, len(predictions), draws, seed, runs)
     ]
     return _mean(score, truth, predictions), *_interval(spread)
+
+
+def _pairs(
+    block: np.ndarray, several: int, draws: int, seed: int, runs: bool
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield resampled rows, and which of several runs to take: all, or resampled as well."""
+    rng = np.random.default_rng([seed, 1])
+    for rows in _resamples(block, draws, seed):
+        yield rows, rng.integers(0, several, several) if runs else np.arange(several)
 
 
 def bootstrap_difference(
@@ -119,13 +159,26 @@ def bootstrap_difference(
     *,
     draws: int = 1000,
     seed: int = 0,
+    runs: bool = False,
 ) -> tuple[float, float, float]:
-    """Return the difference of two scores and its 95 % interval, on the same resampled blocks."""
+    """Return the difference of two scores and its 95 % interval, on the same resampled blocks.
+
+    With ``runs``, the k-th predictions of both come from runs of one seed, and pairs of them are
+    resampled too.
+    """
     score = SCORES[metric]
 
-    def difference(rows: np.ndarray | slice) -> float:
-        pair = [_mean(score, truth[rows], [p[rows] for p in s]) for s in (better, worse)]
+    def difference(a: Sequence[np.ndarray], b: Sequence[np.ndarray], rows: Any) -> float:
+        pair = [_mean(score, truth[rows], [p[rows] for p in s]) for s in (a, b)]
         return pair[0] - pair[1]
 
-    spread = [difference(rows) for rows in _resamples(block, draws, seed)]
-    return difference(slice(None)), *_interval(spread)
+    if runs and len(better) != len(worse):
+        raise ParameterError(
+            "runs in pairs", expected=f"{len(better)} of each", found=f"{len(worse)} of the other"
+        )
+    spread = []
+    for rows, chosen in _pairs(block, len(better), draws, seed, runs):
+        some = [better[k] for k in chosen]
+        others = [worse[k] for k in chosen] if runs else worse
+        spread.append(difference(some, others, rows))
+    return difference(better, worse, slice(None)), *_interval(spread)

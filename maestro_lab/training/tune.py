@@ -52,8 +52,10 @@ class Tuned:
     epoch: int = 0
 
     def __repr__(self) -> str:
-        watched = f"; best {self.monitor} {self.best:.4f} in epoch {self.epoch}"
-        return f"{self.phase}: {self.fitted!r}" + (watched if self.monitor else "")
+        if not self.monitor:
+            return f"{self.phase}: {self.fitted!r}"
+        best = f"best {self.monitor} {self.best:.4f} in epoch {self.epoch}"
+        return f"{self.phase}: {self.fitted!r}; {best}"
 
 
 def tune(
@@ -68,6 +70,7 @@ def tune(
     folder: Path | None = None,
     resume: bool = True,
     cache: float = 2e9,
+    progress: str | None = None,
 ) -> Tuned:
     """Train a predictor on labels.
 
@@ -96,6 +99,8 @@ def tune(
         Go on from a checkpoint in ``folder``.
     cache
         Bytes of features that a probe may keep.
+    progress
+        How to show progress, as :class:`~maestro_lab.training.progress.Progress` takes it.
 
     Raises
     ------
@@ -119,6 +124,7 @@ def tune(
     settings = {"phase": phase, "model": predictor.config.to_dict()}
     settings["watch"] = None if watch is None else [watch.monitor, watch.patience]
     options = {"settings": settings, "folder": folder, "watch": watch, "resume": resume}
+    options["progress"] = progress
     fitted = do(predictor, train, val, config, cache, options)
     if watch is None:
         return Tuned(phase, fitted)
