@@ -1,5 +1,5 @@
 #!/bin/sh
-# The main job, end to end: the four notebooks in order, each taking the former's run folder.
+# The main job, end to end: notebooks 01 to 04 in order, each taking the former's run folder.
 #   make demo                 real Sentinel-2 of one square kilometre (the cube "romania")
 #   make demo CUBE=landscape  a synthetic landscape, large enough to tell small differences
 # Everything here can be typed by hand; `maestro-lab run NOTEBOOK --help-parameters` explains it.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import torch
 from einops import rearrange
@@ -201,11 +201,15 @@ def tuned_blocks(
     blocks = [block for t in transformers for block in t.blocks]
     for transformer in transformers:
         transformer.checkpointing = checkpointing
+    shapes = nullcontext()
     if compiled:
+        # Encoders and decoders differ in shape; torch gives up on a function after eight of them.
+        shapes = torch._dynamo.config.patch(recompile_limit=64)
         for block in blocks:
             block.forward = torch.compile(type(block).forward.__get__(block), dynamic=False)
     try:
-        yield
+        with shapes:
+            yield
     finally:
         for transformer in transformers:
             transformer.checkpointing = False
