@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 
 from maestro_lab.cli import main
+from maestro_lab.models.weights import load_model
 from maestro_lab.runs.parameters import read_parameters
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
+TOKENS = "{s2: [[B02, B03, B04], [B05, B06, B07, B08, B8A], [B11, B12]]}"
 LANDSCAPE = "{samples: 64, modalities: [s2, dem], seed: 3}"
 
 
@@ -83,9 +85,9 @@ def test_nbval_runs_a_notebook_with_its_defaults(path, tmp_path):
 
 @pytest.fixture(scope="module")
 def chain(tmp_path_factory):
-    """The four notebooks on a small landscape with other parameters than the defaults."""
+    """The notebooks on a small landscape with other parameters than the defaults."""
     top = tmp_path_factory.mktemp("chain")
-    one, two, three, four = NOTEBOOKS[:4]
+    one, two, three, four, five = NOTEBOOKS[:5]
     cube = ["-p", "cube", "landscape", "-p", "options", LANDSCAPE]
     lab(
         "run",
@@ -111,6 +113,19 @@ def chain(tmp_path_factory):
         "run", four, "--run", "out/4", "-p", "pretrained", "out/2", "-p", "target", "land_cover",
         "-p", "random_encoders", "1", "-p", "date_draws", "1", "-p", "bootstrap", "100", cwd=top,
     )  # fmt: skip
+    lab(
+        "run", five, "--run", "out/5", "-p", "pretrained", "out/2", "-p", "target", "land_cover",
+        "-p", "fractions", "[0.3]", "-p", "seeds", "2", "-p", "steps", "6", "-p", "reduce",
+        "linear", "-p", "bootstrap", "100", "-p", "keep", "probe", cwd=top,
+    )  # fmt: skip
+    lab(
+        "run", two, "--run", "out/6", *cube, "-p", "modalities", "[s2]", "-p", "dates", "{s2: 4}",
+        "-p", "token_groups", TOKENS, "-p", "masking", "{bands: 0.3, scale: 0.1}", "-p", "fusion",
+        "mod", "-p", "joint_depth", "2", "-p", "use_dates", "false", "-p", "accumulate", "2", "-p",
+        "checkpointing", "true", "-p", "pixels", "{s2: 12}", "-p", "resize", "bilinear", "-p",
+        "patch", "{s2: 4}", "-p", "epochs", "1", "-p", "warm_start", "out/5", "-p", "warm_fresh",
+        "[embed, to_pixels, mask_tokens]", cwd=top,
+    )  # fmt: skip
     return top / "out"
 
 
@@ -119,8 +134,8 @@ class TestChain:
     """What papermill left with parameters that are not the defaults."""
 
     def test_every_run_is_completed_and_keeps_its_parameters(self, chain):
-        cards = [json.loads((chain / k / "card.json").read_text()) for k in "1234"]
-        assert [card["status"] for card in cards] == ["completed"] * 4
+        cards = [json.loads((chain / k / "card.json").read_text()) for k in "123456"]
+        assert [card["status"] for card in cards] == ["completed"] * 6
         assert cards[0]["parameters"]["linkage"] == "complete"
         assert cards[1]["parameters"]["dates"] == {"s2": 6}
 
@@ -144,8 +159,27 @@ class TestChain:
         for name in ("seasonal medians", "random weights", "pretrained encoder"):
             assert 0 < four[f"macro_f1 linear {name}"] < 1
 
+    def test_labels_leave_scores_differences_and_a_model_with_its_head(self, chain):
+        five = json.loads((chain / "5" / "results.json").read_text())
+        name = next(n for n in five if n.startswith("average_iou finetune - supervised"))
+        low, high = five[f"{name} interval"]
+        assert low <= five[name] <= high
+        assert "supervised twin" in five["verdict"] and 0 <= five["land_cover/average_iou"] <= 1
+        model, report = load_model(chain / "5")
+        assert report.share == 1 and model.config.heads["land_cover"].reduce == "linear"
+
+    def test_every_choice_of_pretraining_reached_the_model(self, chain):
+        model = json.loads((chain / "6" / "model.json").read_text())["config"]
+        s2 = model["contract"]["modalities"]["s2"]
+        assert [len(group) for group in s2["token_groups"]] == [3, 5, 2]
+        assert (s2["size"], s2["patch"], s2["resize"], s2["dates"]) == (12, 4, "bilinear", 4)
+        assert model["use_dates"] is False and model["masking"]["bands"] == 0.3
+        cells = json.loads((chain / "6" / "notebook.ipynb").read_text())["cells"]
+        printed = "".join(str(o.get("text", "")) for c in cells for o in c.get("outputs", ()))
+        assert re.search(r"\d+ of \d+ tensors, \d+ % of the parameters loaded", printed)
+
     def test_nothing_was_written_to_stderr_by_a_cell(self, chain):
-        for k in "1234":
+        for k in "123456":
             cells = json.loads((chain / k / "notebook.ipynb").read_text())["cells"]
             outputs = [o for c in cells for o in c.get("outputs", ())]
             assert not [o for o in outputs if o.get("name") == "stderr"]

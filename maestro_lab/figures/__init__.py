@@ -22,6 +22,7 @@ _HOMES = {
     "split_map": "cubes",
     "statistics_agreement": "bands",
     "target_balance": "bands",
+    "tuning_curves": "labels",
 }
 
 __all__ = sorted(_HOMES)

@@ -7,8 +7,9 @@ from matplotlib.figure import Figure
 
 from maestro_lab.figures.style import COLOURS, GREY, finish, new_figure, styled
 from maestro_lab.label_curves import CHANCE, LabelCurves
+from maestro_lab.training.tune import Tuned
 
-__all__ = ["label_curves"]
+__all__ = ["label_curves", "tuning_curves"]
 
 _METRICS = {
     "r2": "R²",
@@ -57,6 +58,44 @@ def label_curves(curves: LabelCurves) -> Figure:
         axes.set_ylim(*_limits(curves))
         axes.grid(alpha=0.3, lw=0.5)
         axes.legend(frameon=False, fontsize=8, loc="best")
+    return finish(figure)
+
+
+def tuning_curves(tuned: Tuned) -> Figure:
+    """Draw the losses of a probe or a fine-tuning by epoch and, if one was watched, the score.
+
+    Parameters
+    ----------
+    tuned
+        From :func:`~maestro_lab.training.tune.tune`.
+    """
+    rows, watched = tuned.fitted.metrics, tuned.monitor
+    with styled():
+        figure = new_figure(2.6)
+        panels = figure.subplots(1, 2 if watched else 1, squeeze=False)[0]
+        for key, name, colour in (
+            ("loss", "training", COLOURS[0]),
+            ("val_loss", "validation", COLOURS[1]),
+        ):
+            points = [(row["epoch"], row[key]) for row in rows if key in row]
+            if points:
+                panels[0].plot(*zip(*points, strict=True), color=colour, lw=1.5, label=name)
+        panels[0].set(xlabel="epoch", ylabel="loss")
+        panels[0].legend(frameon=False, fontsize=8)
+        if watched:
+            points = [(row["epoch"], row[watched]) for row in rows if watched in row]
+            panels[1].plot(*zip(*points, strict=True), color=COLOURS[2], lw=1.5)
+            panels[1].plot(tuned.epoch, tuned.best, "o", color=COLOURS[2], ms=6)
+            panels[1].axhline(tuned.best, color=GREY, lw=0.8, ls=":")
+            target, _, metric = watched.partition("/")
+            told = {"r2": "R²"}.get(metric, metric.replace("_", " "))
+            panels[1].set(
+                xlabel="epoch",
+                ylabel=f"{told} of {target}, validation",
+                title=f"best: {tuned.best:.2f} at epoch {tuned.epoch}",
+            )
+        for axes in panels:
+            axes.grid(alpha=0.3, lw=0.5)
     return finish(figure)
 
 
