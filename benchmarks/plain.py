@@ -2,7 +2,8 @@
 
 The same arithmetic with the same weights (published names), done as the published step does it:
 position tables rebuilt and pooled in every step, every token decoded and turned into pixels, whole
-images normalised, masked pixels picked by boolean masks, softmax attention in separate operations.
+images normalised, masked pixels picked by boolean masks, overlays for pictures made whether they
+are logged or not, softmax attention in separate operations.
 Group and mod fusion, no missing data.
 """
 
@@ -112,6 +113,7 @@ class PlainMaestro(nn.Module):
         super().__init__()
         s, joint = config.size, config.joint_depth
         self.config, self.modalities = config, dict(config.contract.modalities)
+        self.pictures = {}
         self.groups = {}
         for name, m in self.modalities.items():
             key = m.fusion_group or name if config.fusion == "group" else name
@@ -248,7 +250,19 @@ class PlainMaestro(nn.Module):
         counts = torch.tensor([len(bands) for bands in m.token_groups], device=mask.device)
         mask = mask.repeat_interleave(counts, dim=2)
         mask = mask.repeat_interleave(p, dim=3).repeat_interleave(p, dim=4)
+        self.pictures[name] = pictures(target, rebuilt, mask)
         return (rebuilt[mask].float() - target[mask]).abs().mean()
+
+
+@torch.no_grad()
+def pictures(target, rebuilt, mask):
+    """Make what the published step makes in every step, logged or not: three overlays."""
+    zero = torch.zeros_like(target)
+    return [
+        torch.where(mask, zero, target),
+        torch.where(mask, rebuilt.float(), zero),
+        torch.where(mask, rebuilt.float(), target),
+    ]
 
 
 def normalised(images, m):

@@ -15,7 +15,7 @@ from maestro_lab.training.tune import Answers
 
 __all__ = ["CHANCE", "LabelCurves", "curves_of", "label_results", "trivial_answers", "units_of"]
 
-CHANCE = "mean of the labels"
+CHANCE = "labels alone (mean, most common)"
 """The trivial answer: the mean, or the most frequent class, of the labels at hand."""
 
 _METRICS = {

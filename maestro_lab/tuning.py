@@ -90,7 +90,7 @@ def head_for(
     elif task == "multilabel":
         outputs = variable.shape[1]
     else:
-        outputs = len(classes) if classes else int(variable.max()) + 1
+        outputs = len(classes) if classes else int(variable.where(variable != missing).max()) + 1
     return name, HeadConfig(task, outputs, reduce, reference, size, missing, threshold)
 
 
@@ -142,7 +142,8 @@ def compare_phases(
     phases
         Of :data:`~maestro_lab.training.tune.PHASES`.
     fractions
-        Shares of the training samples whose labels are used.
+        Shares of the training samples whose labels are used; those that come to the same number
+        of samples are taken once.
     seeds
         How many times everything is repeated with other labels, heads and orders.
     steps
@@ -165,6 +166,7 @@ def compare_phases(
     name, head = head_for(cube, model.config.contract, target, reduce=reduce, threshold=threshold)
     config = PredictorConfig(model.config, {name: head})
     test = _data(cube, model, name, "test", None, seed=0)
+    fractions = {len(_data(cube, model, name, "train", f, 0)): f for f in fractions}.values()
     rates = base_lr if isinstance(base_lr, Mapping) else dict.fromkeys(phases, base_lr)
     found: dict[tuple[str, float], list[np.ndarray]] = {}
     runs_in_all = len(fractions) * seeds * len(phases)

@@ -153,6 +153,9 @@ def probe_verdict(result: ProbeResult, target: str, averaged: ProbeResult | None
     return " ".join(sentences)
 
 
+_WAYS = {"finetune": "fine-tuning", "probe": "a probe"}
+
+
 def label_verdict(curves: LabelCurves) -> str:
     """Say what pretraining is worth at each number of labels, by the interval of the difference.
 
@@ -162,22 +165,22 @@ def label_verdict(curves: LabelCurves) -> str:
         From :func:`~maestro_lab.tuning.compare_phases`.
     """
     seeds = curves.runs["seed"].nunique()
-    plural = "s" if seeds > 1 else ""
+    blocks = f"{curves.blocks} held-out block{'s' if curves.blocks > 1 else ''}"
     sentences = [
-        f"{curves.target}, {_NAMES[curves.metric]} on {curves.blocks} held-out blocks, "
-        f"{seeds} seed{plural}."
+        f"{curves.target}, {_NAMES[curves.metric]} on {blocks}, "
+        f"{seeds} seed{'s' if seeds > 1 else ''}."
     ]
     table = curves.scores.set_index(["phase", "labels"])["score"]
     for labels, rows in curves.differences.groupby("labels", sort=False):
         parts = []
         for row in rows[rows["worse"] == "supervised"].itertuples():
-            shown = f"{row.difference:+.2f} [{row.low:+.2f}, {row.high:+.2f}]"
-            scores = f"{table[row.better, labels]:.2f} against {table[row.worse, labels]:.2f}"
-            parts.append(f"{row.better} {scores}, {_decided(row.low, row.high)} {shown}")
+            shown = f"{row.difference:+.2f}"
+            shown += "" if math.isnan(row.low) else f" [{row.low:+.2f}, {row.high:+.2f}]"
+            told = f"{shown}: {_decided(row.low, row.high)}"
+            parts.append(f"{_WAYS[row.better]} {table[row.better, labels]:.2f} ({told})")
         if parts:
-            sentences.append(
-                f"With {labels} labels the supervised twin is matched so: {'; '.join(parts)}."
-            )
+            twin = f"the supervised twin reaches {table['supervised', labels]:.2f}"
+            sentences.append(f"With {labels} labels {twin}, {', '.join(parts)}.")
     return " ".join(sentences)
 
 

@@ -4,9 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from maestro_lab.label_curves import CHANCE, LabelCurves
 from maestro_lab.training.probe import ProbeResult, Units
 from maestro_lab.verdicts import (
     groups_verdict,
+    label_verdict,
     pretrain_verdict,
     probe_verdict,
     reconstruction_verdict,
@@ -103,3 +105,38 @@ def test_groups_that_few_ways_of_measuring_find_are_told_with_their_number():
     )
     assert groups_verdict(comparison) == "s2: B02 | B08 (5 of 12 ways of measuring agree)."
     assert "nothing to group" in groups_verdict(comparison.iloc[:0])
+
+
+def curves(low, high, *, blocks=8, seeds=2):
+    """A fine-tuned and a supervised model at two numbers of labels; the interval of the first."""
+    scores = pd.DataFrame(
+        [("finetune", 0.1, 10, 0.6, 0.5, 0.7), ("supervised", 0.1, 10, 0.45, 0.3, 0.5),
+         ("probe", 0.1, 10, 0.4, 0.3, 0.5), (CHANCE, 0.1, 10, 0.0, 0.0, 0.0),
+         ("finetune", 1.0, 90, 0.8, 0.7, 0.9), ("supervised", 1.0, 90, 0.85, 0.7, 0.9)],
+        columns=["phase", "fraction", "labels", "score", "low", "high"],
+    )  # fmt: skip
+    differences = pd.DataFrame(
+        [("finetune", "supervised", 0.1, 10, 0.15, low, high),
+         ("finetune", "probe", 0.1, 10, 0.2, 0.19, 0.21),
+         ("finetune", "supervised", 1.0, 90, -0.05, -0.08, -0.02)],
+        columns=["better", "worse", "fraction", "labels", "difference", "low", "high"],
+    )  # fmt: skip
+    runs = pd.DataFrame({"seed": np.arange(4) % seeds})
+    return LabelCurves(scores, differences, runs, "r2", "biomass", blocks)
+
+
+def test_what_labels_are_worth_is_told_by_the_interval_of_the_difference():
+    said = label_verdict(curves(0.05, 0.25))
+    assert said.startswith("biomass, R² on 8 held-out blocks, 2 seeds. With 10 labels")
+    assert "the supervised twin reaches 0.45, fine-tuning 0.60 (+0.15 [+0.05, +0.25]: " in said
+    assert "better, the interval excludes zero)" in said
+    many = said.split("With 90 labels")[1]
+    assert "0.80 (-0.05 [-0.08, -0.02]: worse, the interval excludes zero)" in many
+    assert "probe" not in said, "against the supervised twin only"
+    assert "0.60 (+0.15 [-0.05, +0.35]: undecided)" in label_verdict(curves(-0.05, 0.35))
+
+
+def test_a_single_block_decides_nothing_about_labels():
+    said = label_verdict(curves(np.nan, np.nan, blocks=1, seeds=1))
+    assert "on 1 held-out block, 1 seed." in said
+    assert "0.60 (+0.15: no interval from a single block)." in said and "nan" not in said

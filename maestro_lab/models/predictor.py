@@ -79,7 +79,7 @@ class Heads(nn.ModuleDict):
             }
         )
 
-    def answers(self, features: Features) -> dict[str, Tensor]:
+    def forward(self, features: Features) -> dict[str, Tensor]:
         """Answer from modality to tokens (b, g, d, l, w) and presence: target to answers."""
         return {name: head(features) for name, head in self.items()}
 
@@ -119,7 +119,7 @@ class Predictor(nn.Module):
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Answer from every token of a batch, nothing masked: target to answers."""
-        return self.heads.answers(self.encoder.features(batch))
+        return self.heads(self.encoder.features(batch))
 
     @contextmanager
     def decoder_at_rest(self) -> Iterator[None]:

@@ -199,15 +199,13 @@ def tuned_blocks(
     """
     transformers = [m for m in model.modules() if isinstance(m, Transformer)]
     blocks = [block for t in transformers for block in t.blocks]
-    for transformer in transformers:
-        transformer.checkpointing = checkpointing
-    shapes = nullcontext()
-    if compiled:
-        # Encoders and decoders differ in shape; torch gives up on a function after eight of them.
-        shapes = torch._dynamo.config.patch(recompile_limit=64)
-        for block in blocks:
-            block.forward = torch.compile(type(block).forward.__get__(block), dynamic=False)
+    # Encoders and decoders differ in shape; torch gives up on a function after eight of them.
+    shapes = torch._dynamo.config.patch(recompile_limit=64) if compiled else nullcontext()
     try:
+        for transformer in transformers:
+            transformer.checkpointing = checkpointing
+        for block in blocks if compiled else ():
+            block.forward = torch.compile(type(block).forward.__get__(block), dynamic=False)
         with shapes:
             yield
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -113,6 +114,8 @@ def tune(
         raise ParameterError("phase", expected=" | ".join(PHASES), found=repr(phase))
     for data in filter(None, (train, val)):
         _check_targets(predictor, data)
+    if val is not None and val.train:
+        raise ParameterError("validation data", expected="train=False", found="train=True")
     if phase == "supervised":
         _forget(predictor.encoder, config.seed)
     _begin_heads(predictor.heads, train, config.seed)
@@ -122,6 +125,8 @@ def tune(
         watch = Watch(monitor or f"{target}/{main_metric(head.config.task)}", patience)
     do = _probe if phase == "probe" else _finetune
     settings = {"phase": phase, "model": predictor.config.to_dict()}
+    if phase == "probe":  # a checkpoint holds the heads alone
+        settings["encoder"] = _digest(predictor.encoder)
     settings["watch"] = None if watch is None else [watch.monitor, watch.patience]
     options = {"settings": settings, "folder": folder, "watch": watch, "resume": resume}
     options["progress"] = progress
@@ -160,8 +165,16 @@ def _begin_heads(heads: Heads, train: CubeDataset, seed: int) -> None:
             if head.config.task == "regression":
                 labels = head.labels(torch.from_numpy(np.asarray(train.targets[name])))
                 rows = labels.movedim(1, -1).reshape(-1, labels.shape[1]).double().numpy()
-                spread = torch.from_numpy(np.nanstd(rows, axis=0))
-                head.standardise(torch.from_numpy(np.nanmean(rows, axis=0)), spread)
+                head.standardise(*_range(rows))
+
+
+def _range(rows: np.ndarray) -> tuple[Tensor, Tensor]:
+    """Return mean and deviation of the known labels (n, k); 0 and 1 where none is known."""
+    known = np.isfinite(rows)
+    count = np.maximum(known.sum(0), 1)
+    mean = np.where(known, rows, 0).sum(0) / count
+    variance = (np.where(known, rows - mean, 0) ** 2).sum(0) / count
+    return torch.from_numpy(mean), torch.from_numpy(np.sqrt(variance))
 
 
 def _probe(
@@ -182,19 +195,28 @@ def _probe(
     held = None if val is None else FrozenFeatures(encoder, val, limit=cache, **size)
 
     def losses(heads: nn.Module, batch: FeatureBatch, epoch: int) -> tuple[Tensor, dict]:
-        parts = heads.losses(heads.answers(batch.features), batch.targets)
+        parts = predictor.heads.losses(heads(batch.features), batch.targets)
         return sum(parts.values()), {f"loss/{name}": part for name, part in parts.items()}
 
     # Features are at hand in this process; others would have to be sent the encoder.
-    fitted = fit(
-        predictor.heads, seen, losses, replace(config, workers=0, ema=False),
-        evaluate=None if held is None else lambda heads: _evaluate(
-            heads, lambda batch: heads.answers(batch.features), held, config.batch_size
-        ),
-        **options,
-    )  # fmt: skip
-    encoder.train(was_training)
-    return fitted
+    try:
+        return fit(
+            predictor.heads, seen, losses, replace(config, workers=0, ema=False),
+            evaluate=None if held is None else lambda heads: _evaluate(
+                heads, lambda batch: heads(batch.features), held, config.batch_size
+            ),
+            **options,
+        )  # fmt: skip
+    finally:
+        encoder.train(was_training)
+
+
+def _digest(module: nn.Module) -> str:
+    """Return a short hash of the weights of a module."""
+    digest = hashlib.sha256()
+    for tensor in module.state_dict().values():
+        digest.update(tensor.detach().cpu().contiguous().view(-1).numpy().tobytes())
+    return digest.hexdigest()[:16]
 
 
 def _finetune(

@@ -47,10 +47,7 @@ def both(change=lambda hidden, norm, weight: None):
         for leaf in leaves.values():
             leaf.requires_grad_()
         leaves |= {"norm.weight": norm.weight, "norm.bias": norm.bias}
-        if by_table:
-            found = hidden.project(norm, weight)
-        else:
-            found = norm(hidden.tokens()) @ weight.T
+        found = hidden.project(norm, weight) if by_table else norm(hidden.tokens()) @ weight.T
         torch.manual_seed(1)
         (found * torch.randn_like(found)).sum().backward()
         assert not hidden.date.requires_grad

@@ -2,8 +2,12 @@
 
 import numpy as np
 import pytest
+import torch
 from sklearn.metrics import f1_score, r2_score
 
+from maestro_lab.errors import ParameterError
+from maestro_lab.models.heads import HeadConfig
+from maestro_lab.training.metrics import TaskMetrics
 from maestro_lab.training.scores import SCORES, bootstrap, bootstrap_difference
 
 RNG = np.random.default_rng(0)
@@ -101,3 +105,70 @@ def test_one_seed_gives_one_interval():
         for s in (1, 1, 2)
     )
     assert a == b != c
+
+
+def test_average_iou_is_that_of_the_metrics():
+    """Classes that are only guessed do not count; class 3 never occurs, 4 is never guessed."""
+    rng = np.random.default_rng(1)
+    truth = rng.choice([0, 1, 2, 4], (20, 6, 6))
+    answers = rng.normal(size=(20, 5, 6, 6)) + 0.5 * (np.arange(5)[:, None, None] == truth[:, None])
+    answers[:, 4] = -9
+    metrics = TaskMetrics(HeadConfig("segmentation", 5, reference="s2", size=6))
+    metrics.update(torch.from_numpy(answers), torch.from_numpy(truth))
+    found = SCORES["average_iou"](truth.ravel(), answers.argmax(1).ravel())
+    assert 0 < found == pytest.approx(metrics.compute()["average_iou"], rel=1e-12)
+    assert (
+        SCORES["average_iou"](np.array([0, 0, 1, 1]), np.array([0, 1, 1, 2])) == (1 / 2 + 1 / 3) / 2
+    )
+
+
+def test_weighted_f1_is_that_of_the_metrics():
+    """Label 3 is neither there nor guessed, 4 only there, 5 only guessed."""
+    rng = np.random.default_rng(2)
+    truth = (rng.random((60, 6)) < [0.2, 0.5, 0.9, 0, 0.3, 0]).astype(int)
+    answers = rng.normal(size=(60, 6)) + np.array([0, 0, 1, -99, -99, 0])
+    metrics = TaskMetrics(HeadConfig("multilabel", 6))
+    metrics.update(torch.from_numpy(answers), torch.from_numpy(truth))
+    found = SCORES["weighted_f1"](truth, (answers > 0).astype(int))
+    assert 0 < found == pytest.approx(metrics.compute()["weighted_f1"], rel=1e-12)
+    assert np.isnan(SCORES["weighted_f1"](np.zeros((4, 2), int), np.ones((4, 2), int)))
+
+
+def several(spread, runs=6, seed=0):
+    """Numbers of 30 blocks and predictions of runs that differ by ``spread``."""
+    rng = np.random.default_rng(seed)
+    truth = rng.normal(size=60)
+    noise = rng.normal(size=60)
+    return truth, [truth + noise + spread * k for k in range(runs)], np.arange(60) // 2
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.4])
+def test_runs_that_differ_widen_the_interval_and_equal_ones_keep_it(spread):
+    truth, predictions, block = several(spread)
+    plain = bootstrap("r2", truth, predictions, block, draws=300)
+    both = bootstrap("r2", truth, predictions, block, draws=300, runs=True)
+    assert both[0] == plain[0], "the score is the same"
+    if spread:
+        assert both[2] - both[1] > 1.3 * (plain[2] - plain[1])
+    else:
+        assert both == plain
+
+
+def test_runs_of_a_difference_are_drawn_in_pairs():
+    """Seeds differ much, and each gains the same: paired, that is sure."""
+    truth, predictions, block = several(0.4)
+    better = [truth + 0.9 * (p - truth) for p in predictions]
+    found = bootstrap_difference(
+        "negative_rmse", truth, better, predictions, block, draws=200, runs=True
+    )
+    assert 0 < found[1] <= found[0] <= found[2]
+    shuffled = [better[(k + 3) % 6] for k in range(6)]
+    other = bootstrap_difference(
+        "negative_rmse", truth, shuffled, predictions, block, draws=200, runs=True
+    )
+    assert other[0] == pytest.approx(found[0])
+    assert other[2] - other[1] > 2 * (found[2] - found[1])
+    with pytest.raises(ParameterError, match=r"runs in pairs(.|\n)*6 of each(.|\n)*5 of the other"):
+        bootstrap_difference("r2", truth, better, predictions[:5], block, runs=True)
+    free = bootstrap_difference("r2", truth, better, predictions[:5], block, draws=5)
+    assert np.isfinite(free).all(), "scores of blocks alone need no pairs"

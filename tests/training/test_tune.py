@@ -50,7 +50,9 @@ def test_what_each_phase_changes(cube, phase):
     encoder, heads = state(predictor.encoder), state(predictor.heads)
     wanted = {n: p.requires_grad for n, p in predictor.named_parameters()}
     _, tuned = train(cube, predictor=predictor, phase=phase, monitor="kind/average_f1")
-    changed = {n for n, t in predictor.encoder.state_dict().items() if not torch.equal(t, encoder[n])}
+    changed = {
+        n for n, t in predictor.encoder.state_dict().items() if not torch.equal(t, encoder[n])
+    }
     decoding = {n for n in encoder if n.startswith(DECODING)}
     if phase == "probe":
         assert not changed
@@ -61,9 +63,7 @@ def test_what_each_phase_changes(cube, phase):
         assert changed & decoding == {"mask_tokens.optics"}, "new random weights for all"
         fresh = build_model(predictor.encoder.config, seed=0).state_dict()
         assert all(torch.equal(predictor.encoder.state_dict()[n], fresh[n]) for n in decoding)
-    assert not any(
-        torch.equal(p, heads[n]) for n, p in predictor.heads.named_parameters()
-    )
+    assert not any(torch.equal(p, heads[n]) for n, p in predictor.heads.named_parameters())
     assert {n: p.requires_grad for n, p in predictor.named_parameters()} == wanted
     assert tuned.phase == phase and repr(tuned).startswith(f"{phase}: 6 steps in")
     last = tuned.fitted.metrics[-1]
@@ -87,7 +87,7 @@ def test_the_supervised_twin_is_fine_tuning_from_random_weights(cube):
 
 @pytest.mark.parametrize("phase", PHASES)
 def test_the_seed_alone_decides(cube, phase):
-    """Not the generator of torch, nor what was in the heads: a tuning never goes on from another."""
+    """Not the generator of torch, nor what was in the heads before."""
     runs = []
     for state_of_torch in (5, 6):
         torch.manual_seed(state_of_torch)
@@ -113,9 +113,7 @@ def test_the_weights_left_are_those_of_the_best_epoch(cube, phase, target, metri
 
 def test_training_stops_when_nothing_gets_better(cube, monkeypatch):
     plain, told = tuning._evaluate, iter([0.1, 0.5, 0.4, 0.5, 0.9])
-    monkeypatch.setattr(
-        tuning, "_evaluate", lambda *a: {**plain(*a), "mass/r2": next(told)}
-    )
+    monkeypatch.setattr(tuning, "_evaluate", lambda *a: {**plain(*a), "mass/r2": next(told)})
     _, tuned = train(cube, "mass", epochs=20, patience=2)
     assert [row["mass/r2"] for row in tuned.fitted.metrics] == [0.1, 0.5, 0.4, 0.5]
     assert (tuned.best, tuned.epoch) == (0.5, 2)
@@ -133,7 +131,8 @@ def test_averaged_weights_of_an_epoch_are_evaluated_and_kept(cube, monkeypatch):
     predictor = make_predictor(cube, "mass")
     step = torch.optim.AdamW.step
     monkeypatch.setattr(
-        torch.optim.AdamW, "step",
+        torch.optim.AdamW,
+        "step",
         lambda self, *a, **k: (step(self, *a, **k), raw.append(state(predictor)))[0],
     )
     train(cube, "mass", predictor=predictor, epochs=10, base_lr=1e-2)
@@ -169,7 +168,7 @@ def test_without_held_out_samples_the_last_epoch_counts(cube):
     assert not any("val_loss" in row for row in tuned.fitted.metrics)
 
 
-class Killed(Exception):
+class KilledError(Exception):
     pass
 
 
@@ -182,10 +181,10 @@ def test_a_run_that_died_goes_on_as_if_it_had_not(cube, tmp_path, monkeypatch, p
     def dying(*args):
         calls.append(1)
         if len(calls) == 4:
-            raise Killed
+            raise KilledError
         return plain(*args)
 
-    with monkeypatch.context() as patch, pytest.raises(Killed):
+    with monkeypatch.context() as patch, pytest.raises(KilledError):
         patch.setattr(tuning, "_evaluate", dying)
         train(cube, "mass", "cover", folder=tmp_path / "died", **options)
     text = (tmp_path / "died" / "metrics.jsonl").read_text()

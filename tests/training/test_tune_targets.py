@@ -1,7 +1,5 @@
 """What heads of each kind learn, and ways of computing that change nothing but time and memory."""
 
-import shutil
-
 import numpy as np
 import pytest
 import torch
@@ -134,17 +132,16 @@ def test_activations_computed_again_give_the_same_losses(cube, monkeypatch):
     assert len(calls) == 2 * 4, "both blocks of the encoder, in each of four steps"
 
 
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # what torch says to itself
-@pytest.mark.skipif(
-    not (shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")),
-    reason="torch.compile needs a C++ compiler, and there is none",
-)
-def test_compiled_blocks_give_the_same_losses(cube):
-    plain = losses_of(cube)
+@pytest.mark.filterwarnings("ignore")  # what torch says to itself while it traces
+def test_compiled_blocks_give_the_same_losses(cube, monkeypatch):
+    """Traced and differentiated as always; without the C++ stage, which takes most of a minute."""
+    original, plain = torch.compile, losses_of(cube)
+    monkeypatch.setattr(torch, "compile", lambda f, **k: original(f, backend="aot_eager", **k))
+    torch._dynamo.reset()
     torch._dynamo.utils.counters.clear()
-    assert losses_of(cube, compiled=True) == pytest.approx(plain, rel=1e-4)
-    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] >= 2, "it did compile"
+    assert losses_of(cube, compiled=True) == pytest.approx(plain, rel=1e-5)
+    stats = torch._dynamo.utils.counters["stats"]
+    assert stats["unique_graphs"] >= 1 and stats["calls_captured"] > 10, "it did compile"
 
 
 def test_pretraining_with_activations_computed_again_is_the_same(cube):
