@@ -71,6 +71,7 @@ def heads_of_entry(
             reference=target.head.reference,
             size=target.head.size,
             missing=target.head.missing,
+            threshold=target.head.threshold or 0.0,
         )
         for target in entry.targets.values()
         if target.head is not None

@@ -237,7 +237,8 @@ def test_heads_are_those_of_the_catalogue():
     assert ml.heads_of_entry("pastis-hd") == {
         "pastis_seg": HeadConfig("segmentation", 19, reference="s2", size=16, missing=19)
     }
-    assert ml.heads_of_entry("treesatai-ts") == {"treesat_mlc_thresh": HeadConfig("multilabel", 15)}
+    multilabel = HeadConfig("multilabel", 15, threshold=0.07)
+    assert ml.heads_of_entry("treesatai-ts") == {"treesat_mlc_thresh": multilabel}
     assert ml.heads_of_entry("s2-naip") == {}
 
 
