@@ -52,7 +52,7 @@ lint: $(READY)
 	$(BIN)/nbstripout --keep-id --verify notebooks/*.ipynb
 
 bench: $(READY)
-	@for b in $(filter-out %/plain.py,$(wildcard benchmarks/*.py)); do \
+	@for b in $(filter-out %/plain.py %/peak.py,$(wildcard benchmarks/*.py)); do \
 	  echo "== $$b"; $(BIN)/python $$b || exit 1; done
 
 clean:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +18,7 @@ from pathlib import Path
 
 import dask.array as da
 import numpy as np
+from peak import own_peak
 
 from maestro_lab.bands import band_statistics, kernels
 from maestro_lab.catalogue import open_cube
@@ -167,7 +167,7 @@ def whole(gigabytes):
     found = band_statistics(cube(values[:, 0]), "s2", bundles=0)
     took = time.perf_counter() - start
     size = values.nbytes / 1e9
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    peak = own_peak() / 1e9
     assert found.n == n * SIDE * SIDE
     print(f"{size:.1f} GB made and measured in {took:.0f} s; peak memory {peak:.2f} GB")
     print(json.dumps({"gigabytes": round(size, 2), "peak memory": round(peak, 2)}))

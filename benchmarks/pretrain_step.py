@@ -13,15 +13,14 @@ The last line is one JSON object of the ratios.
 
 import argparse
 import json
-import resource
 import statistics
 import subprocess
 import sys
 import time
 from contextlib import nullcontext
-from pathlib import Path
 
 import torch
+from peak import own_peak
 from plain import PlainMaestro
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
@@ -177,19 +176,6 @@ def measure_peak(given):
     for _ in range(1 if slow else 3):
         contest.seconds(given.peak_of)
     print(own_peak())
-
-
-def own_peak():
-    """Return the most memory this process ever held, in bytes.
-
-    Linux hands the figure of ``getrusage`` down from parent to child, so /proc is asked there.
-    """
-    status = Path("/proc/self/status")
-    if status.exists():
-        line = next(t for t in status.read_text().splitlines() if t.startswith("VmHWM"))
-        return int(line.split()[1]) * 1024
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def switches_of(given):

@@ -162,7 +162,7 @@ class CubeDataset(Dataset):
             chosen = values[rows]
             if name in self.spatial:
                 chosen = _turned(chosen, turns)
-            kind = np.int64 if chosen.dtype.kind in "iub" else np.float32
+            kind = np.int64 if chosen.dtype.kind in "iub" else chosen.dtype
             targets[name] = torch.from_numpy(np.ascontiguousarray(chosen, kind))
         return Batch(
             series,

@@ -4,8 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from maestro_lab.figures import label_curves
+from maestro_lab.figures import label_curves, tuning_curves
 from maestro_lab.label_curves import CHANCE, LabelCurves
+from maestro_lab.training.loop import Fitted
+from maestro_lab.training.tune import Tuned
 
 PHASES = {
     "probe": "probe (encoder frozen)",
@@ -29,6 +31,31 @@ def made(labels=(10, 100), phases=tuple(PHASES), metric="r2", seeds=2):
         pd.DataFrame(runs, columns=[*columns, "seed", "epoch", "score"]),
         metric, "biomass", 8,
     )  # fmt: skip
+
+
+def made_tuning(watched=True):
+    rows = [
+        {"epoch": float(k), "loss": 1 / k, "val_loss": 1.2 / k, "cover/average_iou": score}
+        for k, score in enumerate((0.1, 0.2, 0.3, 0.25), 1)
+    ]
+    fitted = Fitted(rows, None, 3.0, "cpu", "fp32")
+    if not watched:
+        return Tuned("probe", fitted)
+    return Tuned("finetune", fitted, "cover/average_iou", 0.3, 3)
+
+
+def test_losses_and_the_watched_score_with_its_best_epoch():
+    losses, score = tuning_curves(made_tuning()).axes
+    legend = [text.get_text() for text in losses.get_legend().get_texts()]
+    assert legend == ["training", "validation"]
+    assert score.get_title() == "best: 0.30 at epoch 3"
+    assert score.get_ylabel() == "average iou of cover, validation"
+    (best,) = (line for line in score.lines if line.get_marker() == "o")
+    assert best.get_xydata().tolist() == [[3, 0.3]]
+
+
+def test_nothing_watched_draws_losses_alone():
+    assert len(tuning_curves(made_tuning(watched=False)).axes) == 1
 
 
 @pytest.mark.parametrize(

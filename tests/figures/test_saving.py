@@ -10,6 +10,7 @@ from PIL import Image
 from maestro_lab import figures
 from maestro_lab.bands import balance, groupings_to_weigh, stability, statistics_agreement
 from tests.figures.conftest import SAMPLES
+from tests.figures.test_label_figures import made, made_tuning
 from tests.figures.test_model_figures import METRICS
 
 MAKERS = {
@@ -24,6 +25,7 @@ MAKERS = {
     "embedding_map": lambda f: figures.embedding_map(
         f("cube"), SAMPLES, np.random.default_rng(0).random((6, 9, 4)), 3
     ),
+    "label_curves": lambda f: figures.label_curves(made()),
     "loss_curves": lambda f: figures.loss_curves(METRICS),
     "predicted_and_true": lambda f: figures.predicted_and_true(f("heights"), "encoder"),
     "probe_map": lambda f: figures.probe_map(
@@ -41,6 +43,7 @@ MAKERS = {
     "target_balance": lambda f: figures.target_balance(
         {"s2": balance(f("cube"), "s2", groupings_to_weigh(f("groupings")[0].groups))}
     ),
+    "tuning_curves": lambda f: figures.tuning_curves(made_tuning()),
 }
 
 

@@ -131,7 +131,12 @@ def test_an_interrupt_of_the_real_command_is_recorded(notebook, here):
     )
     results = here / "runs" / "tiny-001" / "results.json"
     with subprocess.Popen(
-        [*COMMAND, "run", path], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*COMMAND, "run", path],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # Where the tests run in the background of a shell, interrupts are ignored from birth.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     ) as runner:
         assert any(line.strip() == "waiting" for line in runner.stdout)
         runner.stdout.close()
