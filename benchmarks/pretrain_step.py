@@ -148,14 +148,14 @@ def gemm_rate(device, half):
 
 
 def peak(who, size, samples, precision, given):
-    """Return the peak memory of three steps, in bytes."""
+    """Return the peak memory of two steps, in bytes."""
     if given.device != "cpu":
         contest = Contest(size, samples, precision, given.device, **switches_of(given))
         if who == "plain":
             contest.add_reference()
             del contest.ours, contest.optimisers["ours"]
         torch.cuda.reset_peak_memory_stats()
-        for _ in range(3):
+        for _ in range(2):
             contest.step(who)
         return torch.cuda.max_memory_allocated()
     command = [sys.executable, __file__, "--peak-of", who, "--sizes", size, "--batches"]
@@ -165,15 +165,14 @@ def peak(who, size, samples, precision, given):
 
 
 def measure_peak(given):
-    """Print the peak memory of this process after three steps of one model."""
+    """Print the peak memory of this process after two steps of one model."""
     contest = Contest(
         given.sizes[0], given.batches[0], given.precisions[0], "cpu", **switches_of(given)
     )
     if given.peak_of == "plain":
         contest.add_reference()
         del contest.ours, contest.optimisers["ours"]
-    slow = given.peak_of == "plain" and imitated(given.device, given.precisions[0])
-    for _ in range(1 if slow else 3):
+    for _ in range(2):  # the optimiser's state is there from the second step on
         contest.seconds(given.peak_of)
     print(own_peak())
 
