@@ -10,20 +10,13 @@ import numpy as np
 import pandas as pd
 
 from maestro_lab.models.heads import HeadConfig
-from maestro_lab.training.scores import bootstrap, bootstrap_difference
+from maestro_lab.training.scores import bootstrap, bootstrap_difference, with_interval
 from maestro_lab.training.tune import Answers
 
 __all__ = ["CHANCE", "LabelCurves", "curves_of", "label_results", "trivial_answers", "units_of"]
 
 CHANCE = "labels alone (mean, most common)"
 """The trivial answer: the mean, or the most frequent class, of the labels at hand."""
-
-_METRICS = {
-    "regression": "r2",
-    "multilabel": "weighted_f1",
-    "classification": "macro_f1",
-    "segmentation": "average_iou",
-}
 
 
 @dataclass
@@ -177,10 +170,8 @@ def label_results(curves: LabelCurves) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for row in curves.scores.itertuples():
         name = f"{curves.metric} {row.phase}, {row.labels} labels"
-        found[name] = round(row.score, 4)
-        found[f"{name} interval"] = [round(row.low, 4), round(row.high, 4)]
+        found |= with_interval(name, row.score, row.low, row.high)
     for row in curves.differences.itertuples():
         name = f"{curves.metric} {row.better} - {row.worse}, {row.labels} labels"
-        found[name] = round(row.difference, 4)
-        found[f"{name} interval"] = [round(row.low, 4), round(row.high, 4)]
+        found |= with_interval(name, row.difference, row.low, row.high)
     return found

@@ -11,6 +11,7 @@ import pandas as pd
 from maestro_lab.bands import Grouping, Stability
 from maestro_lab.label_curves import LabelCurves
 from maestro_lab.training.probe import ProbeResult
+from maestro_lab.training.scores import NAMES
 
 __all__ = [
     "groups_verdict",
@@ -20,10 +21,7 @@ __all__ = [
     "reconstruction_verdict",
 ]
 
-_NAMES = {
-    "r2": "R²", "accuracy": "accuracy", "macro_f1": "macro F1", "negative_rmse": "-RMSE",
-    "average_iou": "mean IoU", "weighted_f1": "weighted F1",
-}  # fmt: skip
+_NAMES = {**NAMES, "negative_rmse": "-RMSE"}
 
 
 def groups_verdict(

@@ -20,6 +20,7 @@ from maestro_lab.models.maestro import Maestro
 from maestro_lab.reopen import build_model
 from maestro_lab.training.embed import embed, reference_grid
 from maestro_lab.training.probe import METHODS, ProbeResult, probe, units
+from maestro_lab.training.scores import with_interval
 
 __all__ = [
     "Features",
@@ -211,12 +212,10 @@ def probe_results(result: ProbeResult, averaged: ProbeResult | None = None) -> d
             continue
         for row in source.scores.itertuples():
             name = f"{source.metric} {row.probe} {row.features}{suffix}"
-            found[name] = round(row.score, 4)
-            found[f"{name} interval"] = [round(row.low, 4), round(row.high, 4)]
+            found |= with_interval(name, row.score, row.low, row.high)
         for row in source.differences.itertuples():
             name = f"{source.metric} {row.probe} {row.better} - {row.worse}{suffix}"
-            found[name] = round(row.difference, 4)
-            found[f"{name} interval"] = [round(row.low, 4), round(row.high, 4)]
+            found |= with_interval(name, row.difference, row.low, row.high)
     return found
 
 
@@ -225,8 +224,7 @@ def reconstruction_results(scores: pd.DataFrame) -> dict[str, Any]:
     table = scores[scores["modality"] == "all"].set_index("guess")
     found: dict[str, Any] = {}
     for guess, row in table.iterrows():
-        found[f"l1 {guess}"] = round(row["l1"], 4)
-        found[f"l1 {guess} interval"] = [round(row["low"], 4), round(row["high"], 4)]
+        found |= with_interval(f"l1 {guess}", row["l1"], row["low"], row["high"])
     for guess in (g for g in table.index if g != "model"):
         found[f"gain over {guess}"] = round(
             1 - table.loc["model", "l1"] / table.loc[guess, "l1"], 4

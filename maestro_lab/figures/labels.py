@@ -7,16 +7,11 @@ from matplotlib.figure import Figure
 
 from maestro_lab.figures.style import COLOURS, GREY, finish, new_figure, styled
 from maestro_lab.label_curves import CHANCE, LabelCurves
+from maestro_lab.training.scores import NAMES
 from maestro_lab.training.tune import Tuned
 
 __all__ = ["label_curves", "tuning_curves"]
 
-_METRICS = {
-    "r2": "R²",
-    "macro_f1": "macro F1",
-    "average_iou": "mean IoU",
-    "weighted_f1": "weighted F1",
-}
 _PHASES = {
     "probe": ("probe (encoder frozen)", COLOURS[2], "s"),
     "finetune": ("fine-tuned", COLOURS[0], "o"),
@@ -53,7 +48,7 @@ def label_curves(curves: LabelCurves) -> Figure:
             axes.set_xscale("log")
         axes.set_xticks(labels, [str(n) for n in labels])
         axes.minorticks_off()
-        axes.set(xlabel="labelled training samples", ylabel=_METRICS[curves.metric])
+        axes.set(xlabel="labelled training samples", ylabel=NAMES[curves.metric])
         axes.set_title(_title(curves), fontsize=9)
         axes.set_ylim(*_limits(curves))
         axes.grid(alpha=0.3, lw=0.5)

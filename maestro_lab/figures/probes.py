@@ -10,15 +10,9 @@ from matplotlib.figure import Figure
 
 from maestro_lab.figures.style import COLOURS, GREY, finish, new_figure, styled
 from maestro_lab.training.probe import ProbeResult
+from maestro_lab.training.scores import NAMES
 
 __all__ = ["predicted_and_true", "probe_scores"]
-
-_METRICS = {
-    "r2": "R²",
-    "accuracy": "accuracy",
-    "macro_f1": "macro F1",
-    "negative_rmse": "minus RMSE",
-}
 
 
 def probe_scores(result: ProbeResult, *, title: str = "") -> Figure:
@@ -41,7 +35,7 @@ def probe_scores(result: ProbeResult, *, title: str = "") -> Figure:
                 )  # fmt: skip
             axes.set_yticks(range(len(names)), names[::-1])
             axes.set_ylim(-0.6, len(names) - 0.3)
-            axes.set(title=f"{method} probe", xlabel=_METRICS[result.metric])
+            axes.set(title=f"{method} probe", xlabel=NAMES[result.metric])
             axes.grid(axis="x", alpha=0.3, lw=0.5)
         if title:
             blocks = scores["blocks"].iloc[0]

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["Linear", "attend", "bf16_is_fast"]
+__all__ = ["Linear", "attend", "bf16_is_fast", "wants_bf16"]
 
 
 def bf16_is_fast(device: torch.device) -> bool:
@@ -23,6 +23,11 @@ def bf16_is_fast(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     return device.type == "cpu" and _cpu_bf16()
+
+
+def wants_bf16(precision: str, device: torch.device) -> bool:
+    """Tell whether "fp32", "bf16" or "auto" (where it is fast) means bfloat16 on a device."""
+    return precision == "bf16" or (precision == "auto" and bf16_is_fast(device))
 
 
 @cache

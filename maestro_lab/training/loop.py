@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from maestro_lab.batches import Batch, CubeDataset, loader
 from maestro_lab.errors import TrainingError
-from maestro_lab.models.kernels import bf16_is_fast
+from maestro_lab.models.kernels import wants_bf16
 from maestro_lab.models.transformer import tuned_blocks
 from maestro_lab.training.checkpoint import MetricsFile, load_checkpoint, save_checkpoint
 from maestro_lab.training.config import TrainingConfig
@@ -82,8 +82,7 @@ def _accelerator(config: TrainingConfig) -> Accelerator:
         return Accelerator(mixed_precision=precision)
 
     device = make("no").device
-    wanted = {"fp32": False, "bf16": True, "auto": bf16_is_fast(device)}[config.precision]
-    return make("bf16" if wanted else "no")
+    return make("bf16" if wants_bf16(config.precision, device) else "no")
 
 
 def fit(

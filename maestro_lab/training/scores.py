@@ -9,7 +9,7 @@ import numpy as np
 
 from maestro_lab.errors import ParameterError
 
-__all__ = ["SCORES", "bootstrap", "bootstrap_difference"]
+__all__ = ["NAMES", "SCORES", "bootstrap", "bootstrap_difference", "with_interval"]
 
 
 def r2(truth: np.ndarray, predicted: np.ndarray) -> float:
@@ -69,6 +69,28 @@ SCORES: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
     "weighted_f1": weighted_f1,
 }
 """Scores by name; more is better."""
+
+
+NAMES = {
+    "r2": "R²",
+    "accuracy": "accuracy",
+    "macro_f1": "macro F1",
+    "negative_rmse": "minus RMSE",
+    "average_iou": "mean IoU",
+    "weighted_f1": "weighted F1",
+}
+"""What to call scores where people read them."""
+
+
+def with_interval(name: str, value: float, low: float, high: float) -> dict[str, Any]:
+    """Return a score and its interval as flat results, rounded.
+
+    Examples
+    --------
+    >>> with_interval("r2", 0.51234, 0.4, 0.6)
+    {'r2': 0.5123, 'r2 interval': [0.4, 0.6]}
+    """
+    return {name: round(value, 4), f"{name} interval": [round(low, 4), round(high, 4)]}
 
 
 def _resamples(block: np.ndarray, draws: int, seed: int) -> Iterator[np.ndarray]:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from maestro_lab.batches import Batch, CubeDataset, loader
 from maestro_lab.errors import ParameterError
 from maestro_lab.models.heads import Head
-from maestro_lab.models.kernels import bf16_is_fast
+from maestro_lab.models.kernels import wants_bf16
 from maestro_lab.models.maestro import Maestro
 from maestro_lab.models.predictor import Heads, Predictor
 from maestro_lab.training.config import TrainingConfig
@@ -189,14 +189,13 @@ def _probe(
     was_training = encoder.training
     encoder.eval()
     device = next(encoder.parameters()).device
-    wanted = {"fp32": False, "bf16": True, "auto": bf16_is_fast(device)}[config.precision]
-    size = {"bf16": wanted, "batch_size": max(config.batch_size, 16)}
+    bf16 = wants_bf16(config.precision, device)
+    size = {"bf16": bf16, "batch_size": max(config.batch_size, 16)}
     seen = FrozenFeatures(encoder, train, epochs=config.epochs, limit=cache, **size)
     held = None if val is None else FrozenFeatures(encoder, val, limit=cache, **size)
 
     def losses(heads: nn.Module, batch: FeatureBatch, epoch: int) -> tuple[Tensor, dict]:
-        parts = predictor.heads.losses(heads(batch.features), batch.targets)
-        return sum(parts.values()), {f"loss/{name}": part for name, part in parts.items()}
+        return _summed(predictor.heads.losses(heads(batch.features), batch.targets))
 
     # Features are at hand in this process; others would have to be sent the encoder.
     try:
@@ -209,6 +208,11 @@ def _probe(
         )  # fmt: skip
     finally:
         encoder.train(was_training)
+
+
+def _summed(parts: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+    """Return the loss of all targets, and each under the name it has in the metrics."""
+    return sum(parts.values()), {f"loss/{name}": part for name, part in parts.items()}
 
 
 def _digest(module: nn.Module) -> str:
@@ -228,8 +232,7 @@ def _finetune(
     options: Mapping[str, Any],
 ) -> Fitted:
     def losses(model: nn.Module, batch: Batch, epoch: int) -> tuple[Tensor, dict[str, Tensor]]:
-        parts = predictor.heads.losses(model(batch), batch.targets)
-        return sum(parts.values()), {f"loss/{name}": part for name, part in parts.items()}
+        return _summed(predictor.heads.losses(model(batch), batch.targets))
 
     with predictor.decoder_at_rest():
         return fit(
