@@ -25,9 +25,9 @@ __all__ = ["Catalog", "Entry", "catalog", "open_cube"]
 FILE_NAME = "data_catalog.yaml"
 
 READERS = {
-    "romania": "maestro_lab.cubes.romania:open_romania",
+    "romania": "maestro_lab.cubes.sources.romania:open_romania",
     "landscape": "maestro_lab.cubes.landscape:open_landscape",
-    "treesatai-ts": "maestro_lab.cubes.treesatai:open_treesatai",
+    "treesatai-ts": "maestro_lab.cubes.sources.treesatai:open_treesatai",
     "zarr": "maestro_lab.cubes.store:open_store",
 }
 """Source kind to the function that reads it, imported when first used."""

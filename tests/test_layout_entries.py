@@ -8,7 +8,7 @@ from maestro_lab.batches import check_contract
 from maestro_lab.catalogue import LAYOUT, READERS
 from maestro_lab.cubes.contract import make_modality
 from maestro_lab.cubes.sensors import SENSORS, sensor
-from maestro_lab.cubes.treesatai import SPECIES
+from maestro_lab.cubes.sources.treesatai import SPECIES
 from maestro_lab.errors import CatalogError, ContractError
 from tests.batches.cubes import cube_of, days
 from tests.test_catalogue import SHIPPED, put, write

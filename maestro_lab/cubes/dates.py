@@ -7,11 +7,13 @@ it is drawn at random; for evaluation it is the one closest to the bin's median.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from maestro_lab.errors import ParameterError
 
-__all__ = ["bins", "choose_clear", "choose_median", "year_day_hour"]
+__all__ = ["bins", "choose_clear", "choose_median", "padded", "year_day_hour"]
 
 
 def year_day_hour(time: np.ndarray) -> np.ndarray:
@@ -35,6 +37,21 @@ def year_day_hour(time: np.ndarray) -> np.ndarray:
         (time.astype("datetime64[h]") - day).astype(int),
     ]
     return np.where(missing[..., None], 0, np.stack(parts, -1)).astype(np.int32)
+
+
+def padded(series: Sequence[np.ndarray]) -> np.ndarray:
+    """Put the dates of several samples under each other, NaT after the last of each.
+
+    Examples
+    --------
+    >>> padded([np.array(["2019-07-01", "2019-07-11"], "M8[ns]"), np.array([], "M8[ns]")]).shape
+    (2, 2)
+    """
+    longest = max([1, *map(len, series)])
+    time = np.full((len(series), longest), np.datetime64("NaT"), "datetime64[ns]")
+    for row, days in enumerate(series):
+        time[row, : len(days)] = days
+    return time
 
 
 def bins(length: int, count: int, offset: int) -> np.ndarray:

@@ -265,7 +265,7 @@ def test_agreement_does_not_speak_of_clouds_that_are_not_seen():
 
 @pytest.mark.skipif(find_spec("nrt") is None, reason="romania needs the package nrt")
 def test_romania_separates_visible_from_infrared():
-    from maestro_lab.cubes.romania import open_romania
+    from maestro_lab.cubes.sources.romania import open_romania
 
     found = group_bands(open_romania(years=(2018,)), modalities=["s2_10m"])["s2_10m"]
     assert found.groups == BandGroups.from_lists([["B02", "B03", "B04"], ["B08"]])

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from maestro_lab.cubes.dates import bins, choose_clear, choose_median, year_day_hour
-from maestro_lab.cubes.treesatai import open_treesatai
+from maestro_lab.cubes.sources.treesatai import open_treesatai
 from maestro_lab.errors import ParameterError
 
 SMALL = settings(derandomize=True, database=None, deadline=None, max_examples=80)

@@ -223,7 +223,7 @@ def test_configuration_survives_json():
 
 @pytest.mark.parametrize(
     ("module", "forbidden"),
-    [("maestro_lab.models.maestro", "xarray"), ("maestro_lab.cubes.romania", "torch")],
+    [("maestro_lab.models.maestro", "xarray"), ("maestro_lab.cubes.sources.romania", "torch")],
 )
 def test_rooms_keep_to_themselves(module, forbidden):
     code = f"import sys, {module}; sys.exit({forbidden!r} in sys.modules)"

@@ -16,16 +16,18 @@ one column a species with its share of the area), ``aerial/*.tif`` (0.2 m, uint8
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import dask
-import dask.array as da
 import numpy as np
 import pandas as pd
 import xarray as xr
 
-from maestro_lab.cubes.contract import assemble, make_modality
+from maestro_lab.cubes.contract import assemble
+from maestro_lab.cubes.dates import padded
+from maestro_lab.cubes.reading import Where, lazy_modality
+from maestro_lab.cubes.sources.files import read_raster
 from maestro_lab.errors import CubeError
 
 if TYPE_CHECKING:
@@ -259,38 +261,38 @@ def _radar_valid(values: np.ndarray) -> np.ndarray:
     return (np.isfinite(values) & (values > 0)).all(1)
 
 
-def _pixels(
-    file: h5py.File, name: str, rows: np.ndarray, longest: int, threshold: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Read one series of one sample, padded: values (t, band, 6, 6), valid (t, 6, 6)."""
-    found = file[f"{_PREFIX[name]}-data"][:][rows].astype(np.float32)
-    there = np.isfinite(found)
-    if name == "s2":
-        masks = file["sen-2-masks"][:, :2][rows]  # snow and cloud
-        clear = there.all(1) & (masks <= threshold).all(1)  # a mask of NaN tells nothing
-    else:
-        clear = _radar_valid(found)
-    values = np.zeros((longest, *found.shape[1:]), np.float32)
-    valid = np.zeros((longest, *clear.shape[1:]), bool)
-    values[: len(rows)], valid[: len(rows)] = np.where(there, found, 0), clear
-    return values, valid
+@dataclass(frozen=True)
+class _ReadSeries:
+    """Reads one Sentinel series of a sample."""
+
+    name: str
+    files: list[Path]
+    rows: list[np.ndarray]
+    threshold: float
+
+    def __call__(self, sample: int, where: Where) -> tuple[np.ndarray, np.ndarray]:
+        return _read_h5(self.files[sample], self._pixels, self.rows[sample], where)
+
+    def _pixels(
+        self, file: h5py.File, rows: np.ndarray, where: Where
+    ) -> tuple[np.ndarray, np.ndarray]:
+        found = file[f"{_PREFIX[self.name]}-data"][:][rows][..., *where].astype(np.float32)
+        if self.name != "s2":
+            return np.nan_to_num(found, posinf=0, neginf=0), _radar_valid(found)
+        masks = file["sen-2-masks"][:, :2][rows][..., *where]  # snow and cloud
+        there = np.isfinite(found)
+        clear = there.all(1) & (masks <= self.threshold).all(1)  # a mask of NaN tells nothing
+        return (found if there.all() else np.where(there, found, 0)), clear
 
 
 def _modality(
     name: str, files: list[Path], plans: list[tuple[np.ndarray, np.ndarray]], threshold: float
 ) -> xr.Dataset:
     bands, units, sensor = _SERIES[name]
-    longest = max(1, *(len(rows) for rows, _ in plans))
-    shape = (longest, len(bands), _SENTINEL_PIXELS, _SENTINEL_PIXELS)
-    time = np.full((len(files), longest), np.datetime64("NaT"), "datetime64[ns]")
-    values, valid = [], []
-    for i, (path, (rows, dates)) in enumerate(zip(files, plans, strict=True)):
-        time[i, : len(dates)] = dates
-        both = dask.delayed(_read_h5, pure=True)(path, _pixels, name, rows, longest, threshold)
-        values.append(da.from_delayed(both[0], shape, np.float32))
-        valid.append(da.from_delayed(both[1], (longest, *shape[2:]), bool))
-    return make_modality(
-        da.stack(values), time, valid=da.stack(valid), bands=bands, units=units, gsd=10.0,
+    time = padded([dates for _, dates in plans])
+    read = _ReadSeries(name, files, [rows for rows, _ in plans], threshold)
+    return lazy_modality(
+        read, time, bands=bands, pixels=_SENTINEL_PIXELS, dtype=np.float32, units=units, gsd=10.0,
         sensor_name=sensor,
     )  # fmt: skip
 
@@ -298,39 +300,38 @@ def _modality(
 # -- aerial image and species
 
 
-def _read_tif(path: Path) -> np.ndarray:
-    import rasterio
-    from rasterio.errors import RasterioError
+@dataclass(frozen=True)
+class _ReadAerial:
+    """Reads the aerial image of a sample."""
 
-    try:
-        with rasterio.open(path) as file:
-            image = file.read()
-    except RasterioError as error:
-        raise CubeError(
-            f"{path} cannot be read", expected="a GeoTIFF", found=str(error), do="fetch it again"
-        ) from error
-    bands, *size = image.shape
-    if bands != len(AERIAL_BANDS) or min(size) < _AERIAL_PIXELS or image.dtype != np.uint8:
-        least = f"at least {_AERIAL_PIXELS} x {_AERIAL_PIXELS}"
-        raise CubeError(
-            f"{path}",
-            expected=f"{len(AERIAL_BANDS)} bands of {least} in uint8",
-            found=f"{bands} bands of {size[0]} x {size[1]} in {image.dtype}",
-        )
-    top, left = ((s - _AERIAL_PIXELS) // 2 for s in size)
-    return image[:, top : top + _AERIAL_PIXELS, left : left + _AERIAL_PIXELS]
+    files: list[Path]
+
+    def __call__(self, sample: int, where: Where) -> tuple[np.ndarray, np.ndarray]:
+        image = read_raster(self.files[sample])
+        bands, *size = image.shape
+        if bands != len(AERIAL_BANDS) or min(size) < _AERIAL_PIXELS or image.dtype != np.uint8:
+            least = f"at least {_AERIAL_PIXELS} x {_AERIAL_PIXELS}"
+            raise CubeError(
+                f"{self.files[sample]}",
+                expected=f"{len(AERIAL_BANDS)} bands of {least} in uint8",
+                found=f"{bands} bands of {size[0]} x {size[1]} in {image.dtype}",
+            )
+        top, left = ((s - _AERIAL_PIXELS) // 2 for s in size)
+        image = image[:, top : top + _AERIAL_PIXELS, left : left + _AERIAL_PIXELS][:, *where]
+        return image[None], np.ones((1, *image.shape[1:]), bool)
 
 
 def _aerial(table: pd.DataFrame, root: Path) -> xr.Dataset:
-    shape = (len(AERIAL_BANDS), _AERIAL_PIXELS, _AERIAL_PIXELS)
-    images = [
-        da.from_delayed(dask.delayed(_read_tif, pure=True)(root / "aerial" / n), shape, np.uint8)
-        for n in table["aerial_name"]
-    ]
-    return make_modality(
-        da.stack(images)[:, None], table[["date"]].to_numpy("datetime64[ns]"), bands=AERIAL_BANDS,
-        units="DN", gsd=0.2, sensor_name="aerial",
-    )  # fmt: skip
+    return lazy_modality(
+        _ReadAerial([root / "aerial" / name for name in table["aerial_name"]]),
+        table[["date"]].to_numpy("datetime64[ns]"),
+        bands=AERIAL_BANDS,
+        pixels=_AERIAL_PIXELS,
+        dtype=np.uint8,
+        units="DN",
+        gsd=0.2,
+        sensor_name="aerial",
+    )
 
 
 def _species(table: pd.DataFrame) -> xr.Dataset:

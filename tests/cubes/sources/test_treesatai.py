@@ -10,7 +10,7 @@ from rasterio.transform import Affine
 import maestro_lab as ml
 from maestro_lab.cubes.contract import modality_names, validate
 from maestro_lab.cubes.store import open_store, save_cube
-from maestro_lab.cubes.treesatai import SPECIES, open_treesatai
+from maestro_lab.cubes.sources.treesatai import SPECIES, open_treesatai
 from maestro_lab.errors import CubeError
 
 OAK, PINE = "Quercus_1_WEFL_NLF", "Pinus_2_WEFL_NLF"
@@ -253,7 +253,7 @@ H5, TIF = f"{OAK}_2019.h5", f"{OAK}.tif"
         (unlink("aerial", TIF), rf"{TIF} does not exist\n.*as in .*train.csv"),
         (unlink("sentinel-ts", H5), rf"{H5} does not exist\n.*as in .*train.csv"),
         (truncate("sentinel-ts", H5), rf"{H5} cannot be read\n.*HDF5.*\n.*truncated.*\n.*again"),
-        (truncate("aerial", TIF), rf"{TIF} cannot be read\n.*a GeoTIFF"),
+        (truncate("aerial", TIF), rf"{TIF} cannot be read\n.*an image"),
         (damage_h5("sen-2-masks", None), rf"{H5} lacks a data set\n.*sen-2-masks.*\n.*masks"),
         (damage_h5("sen-1-des-data", None), rf"{H5} lacks a data set\n.*\n.*sen-1-des-data"),
         (

@@ -7,7 +7,7 @@ import pytest
 
 import maestro_lab as ml
 from maestro_lab.cubes.contract import modality_names, validate
-from maestro_lab.cubes.romania import open_romania
+from maestro_lab.cubes.sources.romania import open_romania
 from maestro_lab.cubes.splits import leakage
 from maestro_lab.errors import CubeError
 

@@ -1,0 +1,1 @@
+"""One file a source: native files or arrays in, a cube out."""
