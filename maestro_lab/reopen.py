@@ -13,9 +13,11 @@ import torch
 import xarray as xr
 
 from maestro_lab.bands import group_bands
-from maestro_lab.batches import CubeDataset, check_contract, contract_for
+from maestro_lab.batches import CubeDataset, check_contract, contract_for, cut_for
 from maestro_lab.catalogue import open_cube
 from maestro_lab.cubes.contract import modality_names
+from maestro_lab.cubes.packed.arrays import PackedSeries
+from maestro_lab.cubes.reading import read_of
 from maestro_lab.errors import RunError
 from maestro_lab.models.config import MaestroConfig
 from maestro_lab.models.maestro import Maestro
@@ -34,7 +36,12 @@ IN_MEMORY = 4e9
 
 
 def in_memory(cube: xr.DataTree, limit: float = IN_MEMORY) -> xr.DataTree:
-    """Load a cube into memory if it is smaller than ``limit`` bytes; else leave it lazy."""
+    """Load a cube into memory if it is smaller than ``limit`` bytes; else leave it lazy.
+
+    A packed store stays where it is: its files are mapped into memory as they are.
+    """
+    if any(isinstance(read_of(cube[name]), PackedSeries) for name in modality_names(cube)):
+        return cube
     size = sum(v.nbytes for name in cube.children for v in cube[name].data_vars.values())
     return cube.load() if size < limit else cube
 
@@ -179,7 +186,8 @@ def pretrained(
             found=f"{now}: other samples, splits, dates or pixels",
             do="bring the old cube back, or pretrain on the new one",
         )
-    return Pretrained(model, data, f"{run.shown}: {report}", parameters.get("seed", 0))
+    fitting = cut_for(data, model.config.contract)
+    return Pretrained(model, fitting, f"{run.shown}: {report}", parameters.get("seed", 0))
 
 
 def _found(path: str, cwd: str) -> str:
@@ -195,4 +203,4 @@ def _tiny(name: str, root: str, options: dict[str, Any]) -> Pretrained:
     model = build_model(MaestroConfig(contract, "nano"))
     config = TrainingConfig(epochs=4, batch_size=16, base_lr=1e-3)
     pretrain(model, CubeDataset(data, contract, split="train"), config)
-    return Pretrained(model, data, "a tiny model, trained here for 4 epochs", 0)
+    return Pretrained(model, cut_for(data, contract), "a tiny model, trained here for 4 epochs", 0)

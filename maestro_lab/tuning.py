@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 import xarray as xr
 
 from maestro_lab.batches import CubeDataset
@@ -188,7 +187,7 @@ def compare_phases(
             found.setdefault((phase, fraction), []).append(guessed)
             rows.append((phase, fraction, len(train), seed, tuned.epoch))
             progress.update(len(rows), f"{len(train)} labels, seed {seed}, {phase}")
-        labels = predictor.heads[name].labels(torch.from_numpy(np.asarray(train.targets[name])))
+        labels = predictor.heads[name].labels(train.labels(name))
         trivial = trivial_answers(head, labels.numpy(), answers.answers)
         guessed = units_of(head, answers, trivial, block)[1]
         found.setdefault((CHANCE, fraction), []).append(guessed)

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from maestro_lab.batches import CubeDataset
+from maestro_lab.batches import CubeDataset, cut_for
 from maestro_lab.batches.seasons import seasonal_medians
 from maestro_lab.batches.targets import Target, target_at
 from maestro_lab.contract import Contract
@@ -58,7 +58,7 @@ def held_out(
             found=", ".join(sorted(there)),
             do="name a split to look at, or open a cube with held-out samples",
         )
-    return CubeDataset(cube, contract, split=split, seed=seed, train=False)
+    return CubeDataset(cut_for(cube, contract), contract, split=split, seed=seed, train=False)
 
 
 def train_and_held_out(

@@ -1,4 +1,4 @@
-"""Cube and model: make a contract for a cube, and refuse a cube that breaks one."""
+"""Make the contract of a model for a cube, or for what a catalogue entry describes."""
 
 from __future__ import annotations
 
@@ -12,49 +12,10 @@ import xarray as xr
 
 from maestro_lab.catalogue import Entry, catalog
 from maestro_lab.contract import Contract, Modality
-from maestro_lab.cubes.contract import modality_names
+from maestro_lab.cubes.contract import modality_names, window_side
 from maestro_lab.errors import CatalogError, ContractError
 
-__all__ = ["check_contract", "contract_for", "contract_of_entry"]
-
-
-def check_contract(cube: xr.DataTree, contract: Contract) -> None:
-    """Refuse a cube that is not what a model expects.
-
-    Bands are compared by name, so a cube may hold more of them, or hold them in another order.
-
-    Raises
-    ------
-    ContractError
-        Lists every difference: modality, what the model expects, what the cube has.
-    """
-    names = modality_names(cube)
-    differences: list[tuple[str, str]] = []
-    for name, m in contract.modalities.items():
-        if name not in names:
-            differences.append(
-                (f"modality {name}", "not in the cube, which has " + ", ".join(names))
-            )
-            continue
-        ds = cube[name]
-        bands = [str(b) for b in ds["band"].values]
-        absent = [b for b in m.bands if b not in bands]
-        if absent:
-            differences.append((f"{name}: bands {' '.join(m.bands)}", f"only {' '.join(bands)}"))
-        for what, expected, found in (
-            ("units", m.units, ds.attrs["units"]),
-            ("gsd", m.gsd, float(ds.attrs["gsd"])),
-            ("window", f"{m.pixels} x {m.pixels} px", f"{ds.sizes['y']} x {ds.sizes['x']} px"),
-        ):
-            if expected != found:
-                differences.append((f"{name}: {what} {expected}", str(found)))
-    if differences:
-        raise ContractError(
-            "cube and model do not fit",
-            expected=";  ".join(e for e, _ in differences),
-            found=";  ".join(f for _, f in differences),
-            do="open the cube the model was made for, or build a model for this cube",
-        )
+__all__ = ["contract_for", "contract_of_entry"]
 
 
 def contract_for(
@@ -67,6 +28,7 @@ def contract_for(
     patch: Mapping[str, int] | None = None,
     size: Mapping[str, int] | None = None,
     resize: str | Mapping[str, str] | None = None,
+    window: float | None = None,
     position_cells: int | None = None,
 ) -> Contract:
     """Make the contract of a model for a cube.
@@ -91,6 +53,9 @@ def contract_for(
         Side in pixels that windows are resized to before they are cut into patches.
     resize
         "nearest", "bilinear" or "bicubic", one for all modalities or one for each.
+    window
+        Side in metres of the windows that are cut from larger samples. Default: as the catalogue
+        says, else whole samples.
     position_cells
         Cells of the position code along one side.
 
@@ -110,6 +75,8 @@ def contract_for(
     modalities = [modalities] if isinstance(modalities, str) else modalities
     wanted = names if modalities is None else list(modalities)
     entry = _entry(cube)
+    whole = window_side(cube)
+    window = window or min(entry.window if entry and entry.window else whole, whole)
     found = {}
     for name in wanted:
         if name not in names:
@@ -120,7 +87,7 @@ def contract_for(
                 do="name modalities of the cube, or open another cube",
             )
         ds = cube[name]
-        options = _defaults(ds)
+        options = _defaults(ds, _side(name, ds, window))
         declared = entry.modalities.get(name) if entry else None
         if declared is not None and declared.model is not None:
             options |= declared.model.model_dump(exclude_unset=True)
@@ -219,9 +186,22 @@ def _entry(cube: xr.DataTree) -> Entry | None:
         return None
 
 
-def _defaults(ds: xr.DataTree) -> dict[str, Any]:
-    """How MAESTRO takes data of this sensor and unit."""
-    units, gsd, pixels = ds.attrs["units"], float(ds.attrs["gsd"]), ds.sizes["x"]
+def _side(name: str, ds: xr.DataTree, window: float) -> int:
+    """Return the pixels along a window."""
+    exact = window / float(ds.attrs["gsd"])
+    if not 1 <= round(exact) <= ds.sizes["x"] or abs(exact - round(exact)) > 0.01:
+        raise ContractError(
+            f"{name}: a window of {window:g} m",
+            expected=f"a multiple of {ds.attrs['gsd']:g} m, at most the sample's "
+            f"{ds.sizes['x'] * float(ds.attrs['gsd']):g} m",
+            found=f"{exact:g} pixels",
+        )
+    return round(exact)
+
+
+def _defaults(ds: xr.DataTree, pixels: int) -> dict[str, Any]:
+    """How MAESTRO takes data of this sensor and unit, in windows of so many pixels."""
+    units, gsd = ds.attrs["units"], float(ds.attrs["gsd"])
     divide = {
         "DN": 255.0 if ds["values"].dtype == np.uint8 else 5000.0,
         "reflectance": 0.5,
@@ -238,6 +218,7 @@ def _defaults(ds: xr.DataTree) -> dict[str, Any]:
         "log": units == "linear power",
         "patch": min(legal, key=lambda p: abs(p - side)),
         "dates": int(np.clip(np.median(per_sample), 1, 16)),
+        "pixels": pixels,
     }
 
 
@@ -271,9 +252,7 @@ def _modality(name: str, ds: xr.DataTree, options: Mapping[str, Any]) -> Modalit
             expected="as many rows as columns",
             found=f"{ds.sizes['y']} x {ds.sizes['x']} px",
         )
-    return _named(
-        name, units=ds.attrs["units"], gsd=float(ds.attrs["gsd"]), pixels=ds.sizes["x"], **options
-    )
+    return _named(name, units=ds.attrs["units"], gsd=float(ds.attrs["gsd"]), **options)
 
 
 def _named(name: str, **fields: Any) -> Modality:

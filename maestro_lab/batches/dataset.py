@@ -1,7 +1,8 @@
 """The samples of a cube as batches.
 
-Which dates a sample gives and how it is turned and mirrored are pure functions of
-(seed, epoch, sample): the same for any number of workers and after a resume.
+Samples larger than a model's windows give windows, drawn anew each epoch. Which dates a sample
+gives, where its window lies and how that is turned are pure functions of (seed, epoch, sample):
+the same for any number of workers and after a resume.
 """
 
 from __future__ import annotations
@@ -14,55 +15,25 @@ import xarray as xr
 from torch.utils.data import Dataset
 
 from maestro_lab.batches.batch import Batch, Series
-from maestro_lab.batches.contracts import check_contract
+from maestro_lab.batches.fitting import check_contract
+from maestro_lab.batches.source import Source, TargetSource
+from maestro_lab.batches.targets import read_target
 from maestro_lab.contract import Contract, Modality
 from maestro_lab.cubes.contract import SPLITS, TARGETS
-from maestro_lab.cubes.dates import choose_clear, choose_median, year_day_hour
-from maestro_lab.errors import ParameterError, SampleError
+from maestro_lab.cubes.dates import year_day_hour
+from maestro_lab.cubes.reading import Where
+from maestro_lab.cubes.windows import Lattice, lattice
+from maestro_lab.errors import ContractError, ParameterError, SampleError
 
 __all__ = ["CubeDataset", "normalise"]
 
 _IN_MEMORY = 4e9  # bytes; larger cubes are read batch by batch
-_MIN_CLEAR = 0.5  # dates with a smaller share of valid pixels are used only if nothing else is left
+Corner = tuple[int, int] | None
+"""Where a window lies in its sample, in cells; None for whole samples."""
 
 
 def generator(*key: int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(np.random.SeedSequence(list(key))))
-
-
-class _Source:
-    """One modality: dates and clear shares in memory, pixels in memory or read on demand."""
-
-    def __init__(self, ds: xr.Dataset, m: Modality, *, in_memory: bool) -> None:
-        self.m = m
-        chosen = [[str(b) for b in ds["band"].values].index(b) for b in m.bands]
-        values = ds["values"]
-        if chosen != list(range(ds.sizes["band"])):
-            values = values.isel(band=chosen)
-        self.values, self.valid = values.data, ds["valid"].data
-        if in_memory:
-            self.values, self.valid = np.asarray(self.values), np.asarray(self.valid)
-        time = np.asarray(ds["time"].values)
-        self.length = (~np.isnat(time)).sum(1)
-        self.dates = year_day_hour(time)
-        share = ds["valid"].mean(("y", "x")).values
-        self.whole, self.share = share == 1, share
-
-    def read(self, sample: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return every date of one sample: values (t, c, h, w), valid (t, h, w)."""
-        return np.asarray(self.values[sample]), np.asarray(self.valid[sample])
-
-    def choose(self, sample: int, rng: np.random.Generator, random: bool) -> np.ndarray:
-        """Choose the dates of one sample that enter the model, ascending."""
-        n = int(self.length[sample])
-        index = np.arange(n)
-        usable = np.flatnonzero(self.share[sample, :n] >= _MIN_CLEAR)
-        if self.m.dates < n and len(usable) >= self.m.dates:
-            index = usable
-        if random or n <= self.m.dates:
-            return index[choose_clear(self.whole[sample, index], self.m.dates, rng)]
-        values, valid = self.read(sample)
-        return index[choose_median(values[index], valid[index], self.m.dates, rng)]
 
 
 class CubeDataset(Dataset):
@@ -122,15 +93,21 @@ class CubeDataset(Dataset):
         self.split = (
             "all" if split is None else split if isinstance(split, str) else ", ".join(split)
         )
-        cube = cube.isel(sample=self.index)
+        self.windows = _windows(cube, contract, train)
+        repeats = self.windows.repeats**2 if self.windows else 1
+        self.number = (self.index[:, None] * repeats + np.arange(repeats)).reshape(-1)
+        self.index = np.repeat(self.index, repeats)
         nodes = {name: cube[name].to_dataset() for name in contract.modalities}
         size = sum(ds["values"].nbytes + ds["valid"].nbytes for ds in nodes.values())
+        in_memory = size * len(self.index) / repeats / cube.sizes["sample"] < _IN_MEMORY
         self.sources = {
-            name: _Source(ds, contract.modalities[name], in_memory=size < _IN_MEMORY)
+            name: Source(ds, contract.modalities[name], self.index, in_memory=in_memory)
             for name, ds in nodes.items()
         }
-        self.ref_date = _reference(cube, self.sources)
-        self.targets, self.spatial = _targets(cube, targets)
+        self.ref_date = _reference(cube, self.index, self.sources)
+        self.targets = {
+            name: TargetSource(read_target(cube, name)[1], self.index) for name in targets
+        }
         self._median: dict[tuple[str, int], np.ndarray] = {}
 
     def __repr__(self) -> str:
@@ -155,15 +132,14 @@ class CubeDataset(Dataset):
     def __getitems__(self, keys: Sequence[tuple[int, int]]) -> Batch:
         """Gather a batch: ``keys`` are pairs (epoch, position in this data set)."""
         rows = [i for _, i in keys]
-        turns = [self._turn(epoch, i) for epoch, i in keys]
-        series = {name: self._series(name, keys, turns) for name in self.sources}
+        drawn = [self._draw(epoch, i) for epoch, i in keys]
+        turns, corners = [turn for turn, _ in drawn], [corner for _, corner in drawn]
+        series = {name: self._series(name, keys, turns, corners) for name in self.sources}
         targets = {}
-        for name, values in self.targets.items():
-            chosen = values[rows]
-            if name in self.spatial:
-                chosen = _turned(chosen, turns)
-            kind = np.int64 if chosen.dtype.kind in "iub" else chosen.dtype
-            targets[name] = torch.from_numpy(np.ascontiguousarray(chosen, kind))
+        for name, source in self.targets.items():
+            where = [self._where(f"{TARGETS}/{name}", corner) for corner in corners]
+            chosen = source.rows(rows, where)
+            targets[name] = _tensor(_turned(chosen, turns) if source.is_map else chosen)
         return Batch(
             series,
             torch.from_numpy(self.ref_date[rows]),
@@ -171,76 +147,130 @@ class CubeDataset(Dataset):
             targets,
         )
 
-    def _turn(self, epoch: int, row: int) -> np.ndarray:
+    def labels(self, target: str) -> torch.Tensor:
+        """Return a target of all samples, in their order, as the cube holds it."""
+        rows = range(len(self))
+        return _tensor(self.targets[target].rows(rows, [None] * len(rows)))
+
+    def _draw(self, epoch: int, row: int) -> tuple[np.ndarray, Corner]:
+        """Draw how a window is turned, and where in its sample it lies."""
         if not self.train:
-            return np.zeros(3, bool)
-        return generator(self.seed, 1, epoch, int(self.index[row])).random(3) < 0.5
+            return np.zeros(3, bool), None
+        rng = generator(self.seed, 1, epoch, int(self.number[row]))
+        turn = rng.random(3) < 0.5
+        return turn, self.windows.draw(rng) if self.windows else None
+
+    def _where(self, name: str, corner: Corner) -> Where | None:
+        return None if self.windows is None or corner is None else self.windows.where(name, corner)
 
     def dates(self, name: str, row: int, epoch: int = 0) -> np.ndarray:
         """Return which dates of a sample enter the model: indices into its series, ascending."""
+        return self._dates(name, row, epoch, self._draw(epoch, row)[1])
+
+    def _dates(self, name: str, row: int, epoch: int, corner: Corner) -> np.ndarray:
         source, number = self.sources[name], list(self.sources).index(name)
+        if source.length[row] <= source.m.dates:
+            return np.arange(source.length[row])
+        where = self._where(name, corner)
         if self.train or epoch:
-            rng = generator(self.seed, 2 + number, epoch, int(self.index[row]))
-            return source.choose(row, rng, random=True)
+            rng = generator(self.seed, 2 + number, epoch, int(self.number[row]))
+            return source.choose(row, rng, random=True, where=where)
         if (name, row) not in self._median:
-            rng = generator(self.seed, 2 + number, 0, int(self.index[row]))
-            self._median[name, row] = source.choose(row, rng, random=False)
+            rng = generator(self.seed, 2 + number, 0, int(self.number[row]))
+            self._median[name, row] = source.choose(row, rng, random=False, where=where)
         return self._median[name, row]
 
     def _series(
-        self, name: str, keys: Sequence[tuple[int, int]], turns: Sequence[np.ndarray]
+        self,
+        name: str,
+        keys: Sequence[tuple[int, int]],
+        turns: Sequence[np.ndarray],
+        corners: Sequence[Corner],
     ) -> Series:
         source, m = self.sources[name], self.contract.modalities[name]
-        shape = (len(keys), m.dates, len(m.bands), m.pixels, m.pixels)
-        values = np.zeros(shape, source.values.dtype)
-        valid = np.zeros((*shape[:2], *shape[3:]), bool)
+        rows = [row for _, row in keys]
         # Missing dates get the reference date: a number that does no harm where nobody looks.
-        dates = np.repeat(self.ref_date[[i for _, i in keys]][:, None], m.dates, axis=1)
-        for k, (epoch, row) in enumerate(keys):
-            index = self.dates(name, row, epoch)
-            if len(index):
-                values[k, : len(index)] = source.values[row][index]
-                valid[k, : len(index)] = source.valid[row][index]
-                dates[k, : len(index)] = source.dates[row][index]
-        scaled = normalise(values, m)
-        if not valid.all():
+        dates = np.repeat(self.ref_date[rows][:, None], m.dates, axis=1)
+        chosen, where = [], []
+        for k, ((epoch, row), corner) in enumerate(zip(keys, corners, strict=True)):
+            index = self._dates(name, row, epoch, corner)
+            dates[k, : len(index)] = source.dates[row][index]
+            chosen.append(index)
+            where.append(self._where(name, corner) or source.whole)
+        values, valid = source.gather(rows, chosen, where)
+        scaled = _scaled(values, m, turns)
+        whole = bool(valid.all())
+        if not whole:
+            valid = _turned(valid, turns)
             scaled = _fill(scaled, valid)
-        scaled, valid = _turned(scaled, turns), _turned(valid, turns)
         return Series(
-            torch.from_numpy(np.ascontiguousarray(scaled)),
+            torch.from_numpy(scaled),
             torch.from_numpy(dates),
-            None if valid.all() else torch.from_numpy(np.ascontiguousarray(valid)),
+            None if whole else torch.from_numpy(np.ascontiguousarray(valid)),
         )
+
+
+def _tensor(values: np.ndarray) -> torch.Tensor:
+    kind = np.int64 if values.dtype.kind in "iub" else values.dtype
+    return torch.from_numpy(np.ascontiguousarray(values, kind))
+
+
+def _windows(cube: xr.DataTree, contract: Contract, train: bool) -> Lattice | None:
+    """Return how windows are cut from samples that are larger; None where they are not."""
+    side = {name: m.pixels for name, m in contract.modalities.items()}
+    if all(cube[name].sizes["x"] == pixels for name, pixels in side.items()):
+        return None
+    if not train:
+        raise ContractError(
+            "samples are larger than the model's windows",
+            expected=", ".join(f"{name} of {pixels} px" for name, pixels in side.items()),
+            found=", ".join(f"{name} of {cube[name].sizes['x']} px" for name in side),
+            do="cut them with cut_for(cube, contract), or with cut_windows",
+        )
+    return lattice(cube, side)
 
 
 def normalise(values: np.ndarray, m: Modality) -> np.ndarray:
     """Bring a cube's values to the range a model expects, as float32."""
-    values = values.astype(np.float32)
     if m.log:
-        values = np.log(np.maximum(values, 1e-10))
-    return values / np.float32(m.divide)
+        values = np.log(np.maximum(values.astype(np.float32), 1e-10))
+    return np.divide(values, np.float32(m.divide), dtype=np.float32)
+
+
+def _scaled(values: np.ndarray, m: Modality, turns: Sequence[np.ndarray]) -> np.ndarray:
+    """Normalise, mirror and transpose, sample by sample, touching each number once."""
+    if not np.any(turns):
+        return normalise(values, m)
+    out = np.empty(values.shape, np.float32)
+    for sample, image, turn in zip(out, values, turns, strict=True):
+        sample[...] = _turn(normalise(image, m), turn)
+    return out
 
 
 def _fill(values: np.ndarray, valid: np.ndarray) -> np.ndarray:
     """Put the mean of an image's valid pixels, band by band, where a pixel is not valid."""
-    weight = valid[:, :, None].astype(np.float32)  # (b, t, 1, h, w)
-    kept = np.where(weight > 0, values, 0)
+    partly = ~valid.all((-2, -1))  # (b, t)
+    images = values[partly]
+    weight = valid[partly][:, None].astype(np.float32)  # (image, 1, h, w)
+    kept = np.where(weight > 0, images, 0)
     mean = kept.sum((-2, -1), keepdims=True) / np.maximum(weight.sum((-2, -1), keepdims=True), 1)
-    return np.where(weight > 0, kept, mean)
+    values[partly] = np.where(weight > 0, images, mean)
+    return values
+
+
+def _turn(image: np.ndarray, turn: np.ndarray) -> np.ndarray:
+    """Mirror and transpose the last two dimensions, as a view."""
+    up, left, across = turn
+    image = image[..., ::-1, :] if up else image
+    image = image[..., ::-1] if left else image
+    return np.swapaxes(image, -1, -2) if across else image
 
 
 def _turned(images: np.ndarray, turns: Sequence[np.ndarray]) -> np.ndarray:
     """Mirror and transpose the last two dimensions, sample by sample."""
-    up, left, across = np.array(turns).T
-    for chosen, turn in (
-        (up, lambda a: a[..., ::-1, :]),
-        (left, lambda a: a[..., ::-1]),
-        (across, lambda a: np.swapaxes(a, -1, -2)),
-    ):
-        if chosen.any():
-            images = images.copy()
-            images[chosen] = turn(images[chosen])
-    return images
+    if not np.any(turns):
+        return images
+    return np.stack([_turn(image, turn) for image, turn in zip(images, turns, strict=True)])
 
 
 def _samples(cube: xr.DataTree, split: str | Sequence[str] | None) -> np.ndarray:
@@ -274,25 +304,11 @@ def _chosen(
     return wanted
 
 
-def _reference(cube: xr.DataTree, sources: Mapping[str, _Source]) -> np.ndarray:
+def _reference(cube: xr.DataTree, index: np.ndarray, sources: Mapping[str, Source]) -> np.ndarray:
     """Return the reference date of each sample: the cube's, else 1 July of its first year."""
     if "ref_date" in cube.data_vars:
-        return year_day_hour(cube["ref_date"].values)
+        return year_day_hour(cube["ref_date"].values[index])
     years = np.stack([np.where(s.length > 0, s.dates[:, 0, 0], 9999) for s in sources.values()])
     first = years.min(0)
     first = np.where(first == 9999, 2000, first)  # nothing there: any date will do
     return year_day_hour((first - 1970).astype("datetime64[Y]").astype("datetime64[M]") + 6)
-
-
-def _targets(cube: xr.DataTree, names: Sequence[str]) -> tuple[dict[str, np.ndarray], set[str]]:
-    if not names:
-        return {}, set()
-    there = list(cube[TARGETS].data_vars) if TARGETS in cube.children else []
-    for name in names:
-        if name not in there:
-            raise ParameterError(
-                f"no target {name!r} in the cube", expected=", ".join(there) or "no targets at all"
-            )
-    found = {name: cube[TARGETS][name] for name in names}
-    spatial = {name for name, t in found.items() if t.dims[-2:] == ("y", "x")}
-    return {name: np.asarray(t.values) for name, t in found.items()}, spatial

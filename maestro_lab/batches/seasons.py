@@ -7,8 +7,9 @@ import warnings
 import numpy as np
 
 from maestro_lab.batches.dataset import CubeDataset, normalise
+from maestro_lab.batches.grid import to_grid
 
-__all__ = ["seasonal_medians", "to_grid"]
+__all__ = ["seasonal_medians"]
 
 SEASONS = {
     "winter": (12, 1, 2),
@@ -41,12 +42,12 @@ def seasonal_medians(data: CubeDataset, grid: int) -> np.ndarray:
 def _sample(data: CubeDataset, row: int, grid: int) -> np.ndarray:
     parts = []
     for source in data.sources.values():
-        values, valid = source.read(row)
+        values, valid = source.series(row)
         pixels = np.where(valid[:, None], normalise(values, source.m), np.nan)
-        month = _month(source.dates[row])
-        seasons = SEASONS.values() if len(values) > 1 else [tuple(range(1, 13))]
+        month = _month(source.dates[row][: len(values)])
+        seasons = SEASONS.values() if source.dates.shape[1] > 1 else [tuple(range(1, 13))]
         for months in seasons:
-            chosen = pixels[np.isin(month, months) & (np.arange(len(month)) < source.length[row])]
+            chosen = pixels[np.isin(month, months)]
             parts.append(to_grid(_nan_median(chosen, pixels.shape[1:]), grid))
     return np.concatenate(parts).reshape(-1, grid * grid).T
 
@@ -62,23 +63,3 @@ def _nan_median(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     with warnings.catch_warnings():  # a pixel under clouds all season has no median
         warnings.filterwarnings("ignore", message="All-NaN slice encountered")
         return np.nanmedian(values, axis=0)
-
-
-def to_grid(image: np.ndarray, grid: int) -> np.ndarray:
-    """Bring images (..., y, x) to ``grid`` x ``grid`` cells by averaging the pixels of each.
-
-    A grid finer than the image repeats pixels. Missing pixels (NaN) do not count.
-
-    Examples
-    --------
-    >>> to_grid(np.arange(16.0).reshape(4, 4), 2).tolist()
-    [[2.5, 4.5], [10.5, 12.5]]
-    """
-    side = image.shape[-1]
-    fine = np.lcm(side, grid)
-    image = np.repeat(np.repeat(image, fine // side, -1), fine // side, -2)
-    cell = fine // grid
-    cells = image.reshape(*image.shape[:-2], grid, cell, grid, cell)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Mean of empty slice")
-        return np.nanmean(cells, axis=(-3, -1))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
-from maestro_lab.batches.seasons import to_grid
+from maestro_lab.batches.grid import to_grid
 from maestro_lab.cubes.contract import TARGETS
 from maestro_lab.errors import ParameterError
 

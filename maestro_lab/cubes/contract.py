@@ -148,6 +148,7 @@ def assemble(
     targets: xr.Dataset | None = None,
     extra: Mapping[str, Any] | None = None,
     attrs: Mapping[str, Any] | None = None,
+    check: int | None = 8,
 ) -> xr.DataTree:
     """Join modalities and targets into a cube and validate it.
 
@@ -167,6 +168,8 @@ def assemble(
         Further per-sample variables of the root, such as ``ref_date``.
     attrs
         Further attributes of the root.
+    check
+        How many samples have their pixels looked at, as in :func:`validate`.
 
     Raises
     ------
@@ -190,7 +193,7 @@ def assemble(
     children = {name: xr.DataTree(ds) for name, ds in modalities.items()}
     if targets is not None:
         children[TARGETS] = xr.DataTree(targets)
-    return validate(xr.DataTree(root, children=children))
+    return validate(xr.DataTree(root, children=children), values=check)
 
 
 def window_side(cube: xr.DataTree) -> float:

@@ -18,7 +18,7 @@ import xarray as xr
 
 from maestro_lab.cubes.contract import make_modality
 
-__all__ = ["Read", "Where", "lazy_modality", "read_of", "whole"]
+__all__ = ["Read", "Where", "attach", "attached", "lazy_modality", "read_of", "whole"]
 
 Where = tuple[slice, slice]
 """Rows and columns of a window."""
@@ -117,7 +117,7 @@ def lazy_modality(
         nodata=nodata,
         crs=crs,
     )
-    ds.variables["values"].encoding[_KEY] = name, read
+    attach(ds.variables["values"], f"{name}-0", read)
     return ds
 
 
@@ -131,13 +131,24 @@ def _block(
     return out
 
 
+def attach(variable: xr.Variable, name: str, how: Any) -> None:
+    """Note how a variable is read: :func:`attached` finds it while its array has this name."""
+    variable.encoding[_KEY] = name, how
+
+
+def attached(variable: xr.Variable) -> Any:
+    """Return how a variable is read; None if its array was changed since, or it is not known."""
+    name, how = variable.encoding.get(_KEY, ("", None))
+    return how if getattr(variable.data, "name", None) == name else None
+
+
 def read_of(ds: xr.Dataset | xr.DataTree) -> Read | None:
     """Return the function that a modality's arrays call; None if they were changed since.
 
     A selection of samples, a computation or other pixels put in their place make new arrays, which
     only they themselves can tell about.
     """
-    name, read = ds.variables["values"].encoding.get(_KEY, ("", None))
-    arrays = [ds.variables[variable].data for variable in ("values", "valid")]
-    same = all(getattr(a, "name", "") == f"{name}-{part}" for part, a in enumerate(arrays))
+    values, valid = (ds.variables[name] for name in ("values", "valid"))
+    read = attached(values)
+    same = read is not None and getattr(valid.data, "name", "") == f"{values.data.name[:-1]}1"
     return read if same else None

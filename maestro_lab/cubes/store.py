@@ -14,15 +14,16 @@ import xarray as xr
 from maestro_lab.cubes.contract import TARGETS, validate
 from maestro_lab.errors import CubeError
 
-__all__ = ["open_store", "save_cube"]
+__all__ = ["LAYOUT", "MANIFEST", "layout_of", "open_store", "plain", "quiet_zarr", "save_cube"]
 
 NETCDF = ".nc"
+MANIFEST = "manifest/zarr.json"
 LAYOUT = "maestro_lab_layout"
 """Root attribute of a saved cube: its nodes and their variables in order, which zarr forgets."""
 
 
 @contextmanager
-def _quiet_zarr() -> Iterator[None]:
+def quiet_zarr() -> Iterator[None]:
     """Silence zarr's notice that fixed-width strings have no entry in the v3 specification."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*does not have a Zarr V3 specification.*")
@@ -92,7 +93,7 @@ def _remove(path: Path) -> None:
 
 def _write(cube: xr.DataTree, path: Path, *, netcdf: bool) -> None:
     if not netcdf:
-        with _quiet_zarr():
+        with quiet_zarr():
             cube.to_zarr(path, zarr_format=3, consolidated=False)
         return
     cube.to_netcdf(path, engine="h5netcdf")
@@ -110,14 +111,17 @@ def _unencoded(cube: xr.DataTree, chunk: int) -> xr.DataTree:
         for name, node in cube.children.items()
     }
     root = cube.to_dataset(inherit=False).drop_encoding()
+    return xr.DataTree(root.assign_attrs({LAYOUT: layout_of(cube)}), children=children)
+
+
+def layout_of(cube: xr.DataTree) -> str:
+    """Return nodes and their variables in order, as JSON: attributes of netCDF are not nested."""
     nodes = {"/": cube, **cube.children}
-    order = [[name, [str(v) for v in node.data_vars]] for name, node in nodes.items()]
-    text = json.dumps(order)  # attributes of netCDF are not nested
-    return xr.DataTree(root.assign_attrs({LAYOUT: text}), children=children)
+    return json.dumps([[name, [str(v) for v in node.data_vars]] for name, node in nodes.items()])
 
 
 def open_store(path: str | Path) -> xr.DataTree:
-    """Open a cube saved by :func:`save_cube`, lazily, and check its structure.
+    """Open a cube that was saved or packed, lazily, and check its structure.
 
     Raises
     ------
@@ -132,6 +136,10 @@ def open_store(path: str | Path) -> xr.DataTree:
             found=f"nothing there; the current folder is {Path.cwd()}",
             do="give its full path, or a name that maestro-lab cubes lists",
         )
+    if (path / MANIFEST).is_file():
+        from maestro_lab.cubes.packed.opening import open_packed
+
+        return open_packed(path)
     netcdf = path.suffix == NETCDF and path.is_file()
     if not netcdf and not (path / "zarr.json").is_file():
         raise CubeError(
@@ -139,7 +147,7 @@ def open_store(path: str | Path) -> xr.DataTree:
             expected="a zarr v3 group (a folder with zarr.json) or a netCDF file (.nc)",
         )
     try:
-        with _quiet_zarr():
+        with quiet_zarr():
             options = (
                 {"engine": "h5netcdf"} if netcdf else {"engine": "zarr", "consolidated": False}
             )
@@ -165,14 +173,14 @@ def _ordered(tree: xr.DataTree) -> xr.DataTree:
     def node(name: str) -> xr.Dataset:
         ds = (tree if name == "/" else tree[name]).to_dataset(inherit=False)
         first = [v for v in layout.get(name, ()) if v in ds.data_vars]
-        return _plain(ds[first + [v for v in ds.data_vars if v not in first]])
+        return plain(ds[first + [v for v in ds.data_vars if v not in first]])
 
     root = node("/").load()
     root.attrs.pop(LAYOUT, None)
     return xr.DataTree(root, children={name: xr.DataTree(node(name)) for name in names})
 
 
-def _plain(ds: xr.Dataset) -> xr.Dataset:
+def plain(ds: xr.Dataset) -> xr.Dataset:
     """Load names and dates, and make names plain Python strings whatever the store holds."""
     small = [n for n, v in ds.variables.items() if v.ndim < 2 or n == "time"]
     loaded = {n: ds.variables[n].load() for n in small}

@@ -163,7 +163,7 @@ def _begin_heads(heads: Heads, train: CubeDataset, seed: int) -> None:
             fresh = Head(head.config, head.project.in_features, head.grid)
             head.load_state_dict(fresh.state_dict())
             if head.config.task == "regression":
-                labels = head.labels(torch.from_numpy(np.asarray(train.targets[name])))
+                labels = head.labels(train.labels(name))
                 rows = labels.movedim(1, -1).reshape(-1, labels.shape[1]).double().numpy()
                 head.standardise(*_range(rows))
 

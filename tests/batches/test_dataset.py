@@ -202,7 +202,7 @@ def test_cubes_beyond_memory_give_the_same_batches(cube, contract, monkeypatch, 
     inside = whole(CubeDataset(cube, contract, train=train), 1)
     monkeypatch.setattr(dataset, "_IN_MEMORY", 0)
     lazy = CubeDataset(cube.chunk(sample=2), contract, train=train)
-    assert not isinstance(lazy.sources["s2"].values, np.ndarray)
+    assert not isinstance(lazy.sources["s2"].read.values, np.ndarray)
     same(inside, whole(lazy, 1))
 
 

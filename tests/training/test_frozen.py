@@ -71,12 +71,12 @@ def test_variants_are_taken_in_turn(cube, model):
 def test_maps_are_turned_with_their_windows(cube, model):
     data = make_data(cube, **TARGETS)
     seen = FrozenFeatures(model, data, epochs=4)
-    plain = torch.from_numpy(data.targets["cover"])
+    plain = data.labels("cover")
     turned = 0
     for epoch in range(4):
         found = seen.__getitems__([(epoch, r) for r in range(len(data))])
         for row, label in enumerate(found.targets["cover"]):
-            up, left, across = data._turn(epoch, row)
+            (up, left, across), _ = data._draw(epoch, row)
             expected = plain[row].flip(0) if up else plain[row]
             expected = expected.flip(1) if left else expected
             expected = expected.T if across else expected

@@ -51,7 +51,7 @@ def test_regressions_answer_in_units_of_their_target(cube, phase, target):
     predictor = make_predictor(cube, target)
     train, val = split_data(cube, target)
     tune(predictor, train, quick(epochs=1, base_lr=1e-6), phase=phase, val=val, progress="silent")
-    labels = train.targets[target]
+    labels = train.labels(target).numpy()
     head = predictor.heads[target]
     assert float(head.offset) == pytest.approx(np.nanmean(labels), rel=1e-6)
     assert float(head.scale) == pytest.approx(np.nanstd(labels), rel=1e-6)

@@ -1,0 +1,210 @@
+"""Where the pixels of a data set come from: memory, a packed store, or files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from maestro_lab.contract import Modality
+from maestro_lab.cubes.dates import choose_clear, choose_median, year_day_hour
+from maestro_lab.cubes.packed.arrays import PackedArray, PackedSeries
+from maestro_lab.cubes.reading import Read, Where, attached, read_of, whole
+
+__all__ = ["Source", "TargetSource"]
+
+_IN_MEMORY = 5e8  # bytes of a target
+_MIN_CLEAR = 0.5  # dates with a smaller share of valid pixels are used only if nothing else is left
+
+
+@dataclass(frozen=True)
+class _ReadArrays:
+    """Reads samples out of the arrays of a cube, in memory or lazy."""
+
+    values: Any
+    valid: Any
+    length: np.ndarray
+
+    def __call__(self, sample: int, where: Where) -> tuple[np.ndarray, np.ndarray]:
+        dated = slice(0, int(self.length[sample]))
+        pair = self.values[sample, dated][..., *where], self.valid[sample, dated][..., *where]
+        return np.asarray(pair[0]), np.asarray(pair[1])
+
+
+@dataclass
+class _Last:
+    """The series that was read last: its dates are chosen first, then some of it is taken."""
+
+    key: tuple[int, Where] | None = None
+    series: tuple[np.ndarray, np.ndarray] | None = None
+
+
+class Source:
+    """One modality of some samples: dates in memory, pixels wherever they are.
+
+    Parameters
+    ----------
+    ds
+        The modality in the cube.
+    m
+        How it enters the model.
+    samples
+        Numbers of the samples in the cube.
+    in_memory
+        Whether arrays that are not read from files are loaded.
+    """
+
+    def __init__(
+        self, ds: xr.Dataset, m: Modality, samples: np.ndarray, *, in_memory: bool
+    ) -> None:
+        self.m, self.samples = m, samples
+        chosen = [[str(b) for b in ds["band"].values].index(b) for b in m.bands]
+        self.bands = None if chosen == list(range(ds.sizes["band"])) else chosen
+        self.pixels: tuple[int, int] = ds["values"].shape[-2:]
+        self.dtype = ds["values"].dtype
+        time = np.asarray(ds["time"].values)[samples]
+        self.length = (~np.isnat(time)).sum(1)
+        self.dates = year_day_hour(time)
+        self._last = _Last()
+        self._share: dict[int, np.ndarray] = {}
+        read = read_of(ds)
+        self.read: Read = read if read is not None else self._arrays(ds, in_memory)
+
+    def _arrays(self, ds: xr.Dataset, in_memory: bool) -> _ReadArrays:
+        values, valid = (ds[name].data[self.samples] for name in ("values", "valid"))
+        self.samples = np.arange(len(self.samples))
+        if in_memory:
+            if self.bands is not None:
+                values, self.bands = values[:, :, self.bands], None
+            values, valid = np.asarray(values), np.asarray(valid)
+        return _ReadArrays(values, valid, self.length)
+
+    @property
+    def whole(self) -> Where:
+        """Rows and columns of a whole sample."""
+        return whole(self.pixels)
+
+    def series(self, row: int, where: Where | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Return every date of one sample: values (t, c, h, w), valid (t, h, w)."""
+        where = where or self.whole
+        key = row, where
+        if self._last.key != key:
+            values, valid = self.read(int(self.samples[row]), where)
+            values = values if self.bands is None else values[:, self.bands]
+            self._last = _Last(key, (values, valid))
+        return self._last.series
+
+    def share(self, row: int, where: Where | None = None) -> np.ndarray:
+        """Return the share of valid pixels of every date of one sample."""
+        if where is not None and where != self.whole:
+            return self.series(row, where)[1].mean((1, 2))
+        if isinstance(self.read, PackedSeries):
+            first = self.read.offset[self.samples[row]]
+            return self.read.share[first : first + self.length[row]]
+        if row not in self._share:
+            self._share[row] = self.series(row)[1].mean((1, 2))
+        return self._share[row]
+
+    def choose(
+        self, row: int, rng: np.random.Generator, *, random: bool, where: Where | None = None
+    ) -> np.ndarray:
+        """Choose the dates of one sample that enter the model, ascending."""
+        n = int(self.length[row])
+        index = np.arange(n)
+        if n <= self.m.dates:
+            return index
+        share = self.share(row, where)
+        usable = np.flatnonzero(share >= _MIN_CLEAR)
+        if len(usable) >= self.m.dates:
+            index = usable
+        if random:
+            return index[choose_clear(share[index] == 1, self.m.dates, rng)]
+        values, valid = self.series(row, where)
+        return index[choose_median(values[index], valid[index], self.m.dates, rng)]
+
+    def gather(
+        self, rows: Sequence[int], dates: Sequence[np.ndarray], where: Sequence[Where]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Take some dates of some samples, each through its window.
+
+        Returns
+        -------
+        tuple
+            Values (b, t, c, h, w) as the cube holds them and valid (b, t, h, w); zero and False
+            behind the last date of a sample.
+        """
+        side = [s.stop - s.start for s in where[0]]
+        shape = (len(rows), self.m.dates, len(self.m.bands), *side)
+        if isinstance(self.read, PackedSeries):
+            packed = self._gather_packed(rows, dates, where)
+            if packed is not None:
+                return packed
+        values = np.zeros(shape, self.dtype)
+        valid = np.zeros((*shape[:2], *side), bool)
+        for k, (row, index, window) in enumerate(zip(rows, dates, where, strict=True)):
+            if len(index):
+                found = self._some(row, index, window)
+                values[k, : len(index)], valid[k, : len(index)] = found
+        return values, valid
+
+    def _some(self, row: int, index: np.ndarray, where: Where) -> tuple[np.ndarray, np.ndarray]:
+        if isinstance(self.read, PackedSeries):
+            found = self.read.take(self.read.offset[self.samples[row]] + index, where)
+            return (found[0] if self.bands is None else found[0][:, self.bands]), found[1]
+        if isinstance(self.read, _ReadArrays) and isinstance(self.read.values, np.ndarray):
+            values, valid = self.read.values[row], self.read.valid[row]
+            found = values[index][..., *where], valid[index][..., *where]
+            return (found[0] if self.bands is None else found[0][:, self.bands]), found[1]
+        values, valid = self.series(row, where)
+        return values[index], valid[index]
+
+    def _gather_packed(
+        self, rows: Sequence[int], dates: Sequence[np.ndarray], where: Sequence[Where]
+    ) -> tuple[np.ndarray, np.ndarray] | None:
+        """Take whole windows at once, where every sample has all its dates."""
+        full = all(len(index) == self.m.dates for index in dates)
+        if not full or any(window != self.whole for window in where):
+            return None
+        first = self.read.offset[self.samples[np.asarray(rows)]]
+        images = (first[:, None] + np.stack(dates)).reshape(-1)
+        values, valid = self.read.take(images, None)
+        values = values if self.bands is None else values[:, self.bands]
+        both = (a.reshape(len(rows), self.m.dates, *a.shape[1:]) for a in (values, valid))
+        return tuple(both)
+
+
+class TargetSource:
+    """One target of some samples, in memory if it is small, else read when it is wanted.
+
+    Parameters
+    ----------
+    target
+        The variable of the cube.
+    samples
+        Numbers of the samples in the cube.
+    """
+
+    def __init__(self, target: xr.DataArray, samples: np.ndarray) -> None:
+        self.is_map = target.dims[-2:] == ("y", "x")
+        self.samples = samples
+        self._data = attached(target.variable)
+        if target.nbytes < _IN_MEMORY:
+            self._data = np.asarray(target.values)
+        elif self._data is None:
+            self._data = target.data
+
+    def rows(self, rows: Sequence[int], where: Sequence[Where | None]) -> np.ndarray:
+        """Return the target of some samples, of maps a window each."""
+        index = self.samples[np.asarray(rows)]
+        if isinstance(self._data, PackedArray):
+            if where[0] is None or not self.is_map:
+                return self._data.take(index)
+            parts = [self._data.take(index[k : k + 1], w) for k, w in enumerate(where)]
+            return np.concatenate(parts)
+        found = np.asarray(self._data[index])
+        if where[0] is None or not self.is_map:
+            return found
+        return np.stack([image[..., *w] for image, w in zip(found, where, strict=True)])
