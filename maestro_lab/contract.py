@@ -8,7 +8,7 @@ Nothing here imports xarray or torch, so both sides can use it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from numbers import Integral, Real
 from typing import Any
 
@@ -17,6 +17,7 @@ from maestro_lab.errors import ContractError
 __all__ = ["Contract", "Modality"]
 
 Groups = tuple[tuple[str, ...], ...]
+Statistics = Mapping[str, Mapping[str, Mapping[str, float]]]
 
 
 @dataclass(frozen=True)
@@ -180,6 +181,9 @@ class Contract:
     position_cells
         Cells along one side of the shared ground that positions are counted in
         (``grid_pos_enc`` in the MAESTRO configurations).
+    statistics
+        Modality to band to ``mean``, ``std``, ``q02``, ``median``, ``q98`` of the values that the
+        model was trained on, before normalisation. Not compared between contracts.
 
     Examples
     --------
@@ -191,6 +195,7 @@ class Contract:
 
     modalities: Mapping[str, Modality]
     position_cells: int
+    statistics: Statistics = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
         if not self.modalities:
@@ -204,7 +209,8 @@ class Contract:
     def to_dict(self) -> dict[str, Any]:
         """Return the contract as plain JSON data."""
         plain = {name: asdict(m) for name, m in self.modalities.items()}
-        return {"position_cells": self.position_cells, "modalities": plain}
+        found = {"position_cells": self.position_cells, "modalities": plain}
+        return found | ({"statistics": dict(self.statistics)} if self.statistics else {})
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Contract:
@@ -216,7 +222,7 @@ class Contract:
             If a field is unknown or missing.
         """
         whole, needed = ("modalities", "position_cells"), _needed(Modality)
-        _check_fields("contract", data, whole, whole)
+        _check_fields("contract", data, (*whole, "statistics"), whole)
         _check_mapping("modalities of the contract", data["modalities"], "name: fields")
         modalities = {}
         for name, values in data["modalities"].items():
@@ -228,7 +234,7 @@ class Contract:
                 raise ContractError(
                     f"{where}: {error.what}", expected=error.expected, found=error.found
                 ) from None
-        return cls(modalities, data["position_cells"])
+        return cls(modalities, data["position_cells"], data.get("statistics", {}))
 
     def __repr__(self) -> str:
         rows = [

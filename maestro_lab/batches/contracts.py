@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
+from maestro_lab.batches.likeness import kept_statistics
 from maestro_lab.catalogue import Entry, catalog
 from maestro_lab.contract import Contract, Modality
 from maestro_lab.cubes.contract import modality_names, window_side
@@ -30,6 +33,7 @@ def contract_for(
     resize: str | Mapping[str, str] | None = None,
     window: float | None = None,
     position_cells: int | None = None,
+    statistics: pd.DataFrame | None = None,
 ) -> Contract:
     """Make the contract of a model for a cube.
 
@@ -58,6 +62,9 @@ def contract_for(
         says, else whole samples.
     position_cells
         Cells of the position code along one side.
+    statistics
+        What :func:`~maestro_lab.cube_statistics` tells of the cube. A model keeps it, and refuses
+        cubes whose values are unlike those it was trained on.
 
     Raises
     ------
@@ -110,7 +117,10 @@ def contract_for(
     for given in (norm_groups, token_groups, patch, size, resize, dates):
         _refuse_strangers(given, wanted)
     cells = position_cells or (entry.position_cells if entry else 0)
-    return Contract(found, cells or math.lcm(*(m.grid for m in found.values())))
+    contract = Contract(found, cells or math.lcm(*(m.grid for m in found.values())))
+    if statistics is None:
+        return contract
+    return replace(contract, statistics=kept_statistics(statistics, contract))
 
 
 def contract_of_entry(
@@ -188,6 +198,12 @@ def _entry(cube: xr.DataTree) -> Entry | None:
 
 def _side(name: str, ds: xr.DataTree, window: float) -> int:
     """Return the pixels along a window."""
+    if ds.sizes["x"] != ds.sizes["y"]:
+        raise ContractError(
+            f"{name}: windows are not square",
+            expected="as many rows as columns",
+            found=f"{ds.sizes['y']} x {ds.sizes['x']} px",
+        )
     exact = window / float(ds.attrs["gsd"])
     if not 1 <= round(exact) <= ds.sizes["x"] or abs(exact - round(exact)) > 0.01:
         raise ContractError(
@@ -246,12 +262,6 @@ def _modality(name: str, ds: xr.DataTree, options: Mapping[str, Any]) -> Modalit
     absent = [b for b in options["bands"] if b not in there]
     if absent:
         raise ContractError(f"{name}: no band {absent[0]!r}", expected=" ".join(there))
-    if ds.sizes["x"] != ds.sizes["y"]:
-        raise ContractError(
-            f"{name}: windows are not square",
-            expected="as many rows as columns",
-            found=f"{ds.sizes['y']} x {ds.sizes['x']} px",
-        )
     return _named(name, units=ds.attrs["units"], gsd=float(ds.attrs["gsd"]), **options)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import xarray as xr
 
+from maestro_lab.batches.likeness import strange_values
 from maestro_lab.contract import Contract
 from maestro_lab.cubes.contract import modality_names
 from maestro_lab.cubes.windows import cut_windows, lattice
@@ -18,6 +19,7 @@ def check_contract(cube: xr.DataTree, contract: Contract) -> None:
     """Refuse a cube that is not what a model expects.
 
     Bands are compared by name, so a cube may hold more of them, or hold them in another order.
+    Where the contract keeps statistics, a few samples are read and compared with them.
 
     Raises
     ------
@@ -52,6 +54,15 @@ def check_contract(cube: xr.DataTree, contract: Contract) -> None:
             expected=";  ".join(e for e, _ in differences),
             found=";  ".join(f for _, f in differences),
             do="open the cube the model was made for, or build a model for this cube",
+        )
+    strange = strange_values(cube, contract)
+    if strange:
+        raise ContractError(
+            "the values of this cube are unlike those the model was trained on",
+            expected="; ".join(f"{name} as in the model's statistics" for name in strange),
+            found="; ".join(f"{name}: {cause}" for name, cause in strange.items()),
+            do="convert the values; if the ground really is that different, go on without the "
+            "statistics: dataclasses.replace(contract, statistics={})",
         )
 
 

@@ -68,6 +68,7 @@ def target_at(cube: xr.DataTree, name: str, samples: np.ndarray, grid: int) -> T
     """Read a target and bring it to ``grid`` x ``grid`` locations.
 
     Numbers are averaged over the pixels of a location; of classes the most frequent one counts.
+    Pixels whose label is missing do not count, a location of nothing else is NaN.
 
     Parameters
     ----------
@@ -93,7 +94,12 @@ def target_at(cube: xr.DataTree, name: str, samples: np.ndarray, grid: int) -> T
         classes = tuple(str(c) for c in variable["class"].values)
     classification = task in ("classification", "segmentation")
     if variable.dims[-2:] == ("y", "x"):
-        cells = _majority(values, grid) if classification else to_grid(values.astype(float), grid)
+        missing = variable.attrs.get("missing")
+        cells = (
+            _majority(values, grid, missing)
+            if classification
+            else to_grid(values.astype(float), grid)
+        )
         values = np.moveaxis(cells.reshape(*cells.shape[:-2], grid * grid), -1, 1)
     else:
         values = values[:, None]
@@ -106,8 +112,11 @@ def target_at(cube: xr.DataTree, name: str, samples: np.ndarray, grid: int) -> T
     )
 
 
-def _majority(labels: np.ndarray, grid: int) -> np.ndarray:
-    """Return the most frequent label of each location (sample, grid, grid)."""
-    names = np.unique(labels)
+def _majority(labels: np.ndarray, grid: int, missing: int | None) -> np.ndarray:
+    """Return the most frequent label of each location (sample, grid, grid); NaN without any."""
+    names = np.unique(labels[labels != missing])
+    if not len(names):
+        return np.full((len(labels), grid, grid), np.nan)
     shares = np.stack([to_grid((labels == name).astype(float), grid) for name in names])
-    return names[shares.argmax(0)]
+    found = names[shares.argmax(0)]
+    return found if shares.any(0).all() else np.where(shares.any(0), found, np.nan)

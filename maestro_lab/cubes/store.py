@@ -12,6 +12,7 @@ from pathlib import Path
 import xarray as xr
 
 from maestro_lab.cubes.contract import TARGETS, validate
+from maestro_lab.cubes.statistics import with_statistics
 from maestro_lab.errors import CubeError
 
 __all__ = ["LAYOUT", "MANIFEST", "layout_of", "open_store", "plain", "quiet_zarr", "save_cube"]
@@ -65,7 +66,7 @@ def save_cube(cube: xr.DataTree, path: str | Path, *, chunk: int = 64) -> Path:
         )
     if chunk < 1:
         raise CubeError("chunk", expected="1 sample or more", found=chunk)
-    validate(cube)
+    cube = with_statistics(validate(cube))
     unfinished = path.with_name(path.name + ".unfinished")
     try:
         _remove(unfinished)

@@ -130,8 +130,11 @@ def units(
     wanted = wanted.reshape(len(used) * locations, *wanted.shape[2:])
     index = np.stack([np.repeat(used, locations), np.tile(np.arange(locations), len(used))], 1)
     known = np.isfinite(wanted.astype(float)).reshape(len(wanted), -1).all(1)
+    kept = wanted[known]
+    if task == "classification" and kept.dtype.kind == "f":
+        kept = kept.astype(np.int64)  # classes are numbers again once the unknown are gone
     found = Units(
-        wanted[known],
+        kept,
         np.repeat(split[first][used], locations)[known],
         np.repeat(np.asarray(block)[first][used], locations)[known],
         index[known],
@@ -156,11 +159,14 @@ def _merge(values: np.ndarray, place: np.ndarray, count: int) -> np.ndarray:
 
 
 def _majority(values: np.ndarray, place: np.ndarray, count: int) -> np.ndarray:
+    """Return the most frequent class of each place; NaN where no sample of it has one."""
+    names = np.unique(values[np.isfinite(values.astype(float))])
     rows = []
     for k in range(count):
         mine = values[place == k]
-        votes = np.stack([(mine == c).sum(0) for c in np.unique(values)])
-        rows.append(np.unique(values)[votes.argmax(0)])
+        votes = np.stack([(mine == c).sum(0) for c in names])
+        best = names[votes.argmax(0)]
+        rows.append(best if votes.any(0).all() else np.where(votes.any(0), best, np.nan))
     return np.stack(rows)
 
 

@@ -18,6 +18,7 @@ from maestro_lab.cubes.packed.arrays import chunk_file
 from maestro_lab.cubes.packed.manifest import remove_strays, write_manifest
 from maestro_lab.cubes.packed.plan import Images, Plan, plan_of, write_frame
 from maestro_lab.cubes.reading import Read, read_of, whole
+from maestro_lab.cubes.statistics import with_statistics
 from maestro_lab.errors import CubeError
 
 __all__ = ["pack_cube"]
@@ -72,7 +73,7 @@ def pack_cube(
     """
     path = Path(path).expanduser()
     _check(path, samples, workers)
-    validate(cube)
+    cube = with_statistics(validate(cube))
     plan = plan_of(cube, samples)
     unfinished = path.with_name(path.name + ".unfinished")
     try:
