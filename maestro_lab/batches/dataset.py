@@ -191,13 +191,13 @@ class CubeDataset(Dataset):
         rows = [row for _, row in keys]
         # Missing dates get the reference date: a number that does no harm where nobody looks.
         dates = np.repeat(self.ref_date[rows][:, None], m.dates, axis=1)
-        chosen, where = [], []
+        taken = []
         for k, ((epoch, row), corner) in enumerate(zip(keys, corners, strict=True)):
             index = self._dates(name, row, epoch, corner)
             dates[k, : len(index)] = source.dates[row][index]
-            chosen.append(index)
-            where.append(self._where(name, corner) or source.whole)
-        values, valid = source.gather(rows, chosen, where)
+            where = self._where(name, corner) or source.whole
+            taken.append(source.take(row, index, where))
+        values, valid = source.join(taken, (m.pixels, m.pixels))
         scaled = _scaled(values, m, turns)
         whole = bool(valid.all())
         if not whole:
@@ -232,9 +232,11 @@ def _windows(cube: xr.DataTree, contract: Contract, train: bool) -> Lattice | No
 
 def normalise(values: np.ndarray, m: Modality) -> np.ndarray:
     """Bring a cube's values to the range a model expects, as float32."""
-    if m.log:
-        values = np.log(np.maximum(values.astype(np.float32), 1e-10))
-    return np.divide(values, np.float32(m.divide), dtype=np.float32)
+    return np.divide(_log(values, m), np.float32(m.divide), dtype=np.float32)
+
+
+def _log(values: np.ndarray, m: Modality) -> np.ndarray:
+    return np.log(np.maximum(values.astype(np.float32), 1e-10)) if m.log else values
 
 
 def _scaled(values: np.ndarray, m: Modality, turns: Sequence[np.ndarray]) -> np.ndarray:
@@ -242,8 +244,8 @@ def _scaled(values: np.ndarray, m: Modality, turns: Sequence[np.ndarray]) -> np.
     if not np.any(turns):
         return normalise(values, m)
     out = np.empty(values.shape, np.float32)
-    for sample, image, turn in zip(out, values, turns, strict=True):
-        sample[...] = _turn(normalise(image, m), turn)
+    for sample, image, turn in zip(out, _log(values, m), turns, strict=True):
+        np.divide(_turn(image, turn), np.float32(m.divide), out=sample, dtype=np.float32)
     return out
 
 

@@ -16,6 +16,9 @@ from maestro_lab.cubes.reading import Read, Where, attached, read_of, whole
 
 __all__ = ["Source", "TargetSource"]
 
+Taken = np.ndarray | tuple[np.ndarray, np.ndarray]
+"""Numbers of images in a packed store; or values (t, c, h, w) and valid (t, h, w)."""
+
 _IN_MEMORY = 5e8  # bytes of a target
 _MIN_CLEAR = 0.5  # dates with a smaller share of valid pixels are used only if nothing else is left
 
@@ -36,7 +39,7 @@ class _ReadArrays:
 
 @dataclass
 class _Last:
-    """The series that was read last: its dates are chosen first, then some of it is taken."""
+    """The series that was read last: its dates are chosen, then some of them are taken."""
 
     key: tuple[int, Where] | None = None
     series: tuple[np.ndarray, np.ndarray] | None = None
@@ -92,9 +95,7 @@ class Source:
         where = where or self.whole
         key = row, where
         if self._last.key != key:
-            values, valid = self.read(int(self.samples[row]), where)
-            values = values if self.bands is None else values[:, self.bands]
-            self._last = _Last(key, (values, valid))
+            self._last = _Last(key, self._bands(*self.read(int(self.samples[row]), where)))
         return self._last.series
 
     def share(self, row: int, where: Where | None = None) -> np.ndarray:
@@ -125,10 +126,24 @@ class Source:
         values, valid = self.series(row, where)
         return index[choose_median(values[index], valid[index], self.m.dates, rng)]
 
-    def gather(
-        self, rows: Sequence[int], dates: Sequence[np.ndarray], where: Sequence[Where]
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Take some dates of some samples, each through its window.
+    def take(self, row: int, dates: np.ndarray, where: Where) -> Taken:
+        """Take some dates of one sample, through a window.
+
+        From a packed store only the numbers of images: :meth:`join` reads those of a batch at once.
+        """
+        if isinstance(self.read, PackedSeries):
+            images = self.read.offset[self.samples[row]] + dates
+            if where == self.whole and len(dates) == self.m.dates:
+                return images
+            return self._bands(*self.read.take(images, where))
+        if isinstance(self.read, _ReadArrays) and isinstance(self.read.values, np.ndarray):
+            values, valid = self.read.values[row], self.read.valid[row]
+            return self._bands(values[dates][..., *where], valid[dates][..., *where])
+        values, valid = self.series(row, where)
+        return values[dates], valid[dates]
+
+    def join(self, taken: Sequence[Taken], side: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+        """Put what was taken of several samples into one batch.
 
         Returns
         -------
@@ -136,44 +151,19 @@ class Source:
             Values (b, t, c, h, w) as the cube holds them and valid (b, t, h, w); zero and False
             behind the last date of a sample.
         """
-        side = [s.stop - s.start for s in where[0]]
-        shape = (len(rows), self.m.dates, len(self.m.bands), *side)
-        if isinstance(self.read, PackedSeries):
-            packed = self._gather_packed(rows, dates, where)
-            if packed is not None:
-                return packed
-        values = np.zeros(shape, self.dtype)
-        valid = np.zeros((*shape[:2], *side), bool)
-        for k, (row, index, window) in enumerate(zip(rows, dates, where, strict=True)):
-            if len(index):
-                found = self._some(row, index, window)
-                values[k, : len(index)], valid[k, : len(index)] = found
+        shape = (len(taken), self.m.dates, len(self.m.bands), *side)
+        if all(isinstance(part, np.ndarray) for part in taken):
+            values, valid = self._bands(*self.read.take(np.concatenate(taken), None))
+            return values.reshape(shape), valid.reshape(*shape[:2], *side)
+        values, valid = np.zeros(shape, self.dtype), np.zeros((*shape[:2], *side), bool)
+        for k, part in enumerate(taken):
+            if isinstance(part, np.ndarray):
+                part = self._bands(*self.read.take(part, None))
+            values[k, : len(part[0])], valid[k, : len(part[1])] = part
         return values, valid
 
-    def _some(self, row: int, index: np.ndarray, where: Where) -> tuple[np.ndarray, np.ndarray]:
-        if isinstance(self.read, PackedSeries):
-            found = self.read.take(self.read.offset[self.samples[row]] + index, where)
-            return (found[0] if self.bands is None else found[0][:, self.bands]), found[1]
-        if isinstance(self.read, _ReadArrays) and isinstance(self.read.values, np.ndarray):
-            values, valid = self.read.values[row], self.read.valid[row]
-            found = values[index][..., *where], valid[index][..., *where]
-            return (found[0] if self.bands is None else found[0][:, self.bands]), found[1]
-        values, valid = self.series(row, where)
-        return values[index], valid[index]
-
-    def _gather_packed(
-        self, rows: Sequence[int], dates: Sequence[np.ndarray], where: Sequence[Where]
-    ) -> tuple[np.ndarray, np.ndarray] | None:
-        """Take whole windows at once, where every sample has all its dates."""
-        full = all(len(index) == self.m.dates for index in dates)
-        if not full or any(window != self.whole for window in where):
-            return None
-        first = self.read.offset[self.samples[np.asarray(rows)]]
-        images = (first[:, None] + np.stack(dates)).reshape(-1)
-        values, valid = self.read.take(images, None)
-        values = values if self.bands is None else values[:, self.bands]
-        both = (a.reshape(len(rows), self.m.dates, *a.shape[1:]) for a in (values, valid))
-        return tuple(both)
+    def _bands(self, values: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return (values if self.bands is None else values[:, self.bands]), valid
 
 
 class TargetSource:

@@ -13,7 +13,7 @@ import numpy as np
 
 from maestro_lab.errors import ParameterError
 
-__all__ = ["bins", "choose_clear", "choose_median", "padded", "year_day_hour"]
+__all__ = ["bins", "choose_clear", "choose_median", "padded", "unique_dates", "year_day_hour"]
 
 
 def year_day_hour(time: np.ndarray) -> np.ndarray:
@@ -52,6 +52,35 @@ def padded(series: Sequence[np.ndarray]) -> np.ndarray:
     for row, days in enumerate(series):
         time[row, : len(days)] = days
     return time
+
+
+def unique_dates(time: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """Return the rows of a series by date, one a date: what was read twice would tell twice.
+
+    Parameters
+    ----------
+    time
+        ``datetime64`` (t,), in any order; NaT is no date.
+    share
+        How much of each row is valid (t,). Of several rows of one date the one with most stays,
+        the first on ties.
+
+    Returns
+    -------
+    numpy.ndarray
+        Rows, by ascending date.
+
+    Examples
+    --------
+    >>> time = np.array(["2020-05-01", "2020-03-01", "2020-05-01", "NaT"], "datetime64[D]")
+    >>> unique_dates(time, np.array([0.2, 1.0, 0.9, 0.0])).tolist()
+    [1, 2]
+    """
+    rows = np.flatnonzero(~np.isnat(time))
+    rows = rows[np.lexsort((-np.asarray(share, float)[rows], time[rows].astype(np.int64)))]
+    new = np.ones(len(rows), bool)
+    new[1:] = time[rows[1:]] != time[rows[:-1]]
+    return rows[new]
 
 
 def bins(length: int, count: int, offset: int) -> np.ndarray:
@@ -142,11 +171,21 @@ def choose_median(
     some = clear[index].any(axis=1)[:, None, None, None]
     used = (valid[index] | ~some)[:, :, None]
     series = values.astype(np.float64)[index]  # (count, size, band, y, x)
-    pixels = np.where(used & np.isfinite(series), series, np.nan)
-    empty = np.isnan(pixels).all(axis=1, keepdims=True)
-    median = np.nanmedian(np.where(empty, 0.0, pixels), axis=1, keepdims=True)
+    median = _median(np.where(used & np.isfinite(series), series, np.nan))
     distance = np.abs(np.nan_to_num(series) - median).mean(axis=(2, 3, 4))
     return _pick(index, distance, clear[index])
+
+
+def _median(series: np.ndarray) -> np.ndarray:
+    """Return the median of what is not NaN along axis 1, 0 where all is.
+
+    What :func:`numpy.nanmedian` gives, which takes ten times as long on short axes.
+    """
+    ordered = np.sort(series, axis=1)  # NaN comes last
+    count = np.isfinite(series).sum(axis=1, keepdims=True)
+    lower, upper = np.maximum(count - 1, 0) // 2, count // 2 * (count > 0)
+    middle = [np.take_along_axis(ordered, at, axis=1) for at in (lower, upper)]
+    return np.where(count > 0, (middle[0] + middle[1]) / 2, 0.0)
 
 
 def _pick(index: np.ndarray, cost: np.ndarray, eligible: np.ndarray) -> np.ndarray:
