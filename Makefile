@@ -31,9 +31,9 @@ $(READY): pyproject.toml constraints.txt
 	@echo "Installing into $(VENV) (once)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@if $(BIN)/python -m pip install -q uv; then \
-	  $(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt -e '.[demo,lab,hub,stac,dev]'; \
+	  $(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt -e '.[demo,lab,hub,olmoearth,stac,dev]'; \
 	else \
-	  $(BIN)/python -m pip install -q -c constraints.txt -e '.[demo,lab,hub,stac,dev]'; \
+	  $(BIN)/python -m pip install -q -c constraints.txt -e '.[demo,lab,hub,olmoearth,stac,dev]'; \
 	fi
 	@touch $(READY)
 

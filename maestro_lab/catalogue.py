@@ -28,12 +28,17 @@ READERS = {
     "romania": "maestro_lab.cubes.sources.romania:open_romania",
     "landscape": "maestro_lab.cubes.landscape:open_landscape",
     "treesatai-ts": "maestro_lab.cubes.sources.treesatai:open_treesatai",
+    "pastis-hd": "maestro_lab.cubes.sources.pastis:open_pastis",
+    "flair": "maestro_lab.cubes.sources.flair:open_flair",
+    "s2-naip": "maestro_lab.cubes.sources.s2_naip:open_s2_naip",
+    "olmoearth-h5": "maestro_lab.cubes.sources.olmoearth_h5:open_olmoearth_h5",
+    "chips": "maestro_lab.cubes.sources.chips:open_chips",
+    "geobench": "maestro_lab.cubes.sources.geobench:open_geobench",
+    "scenes": "maestro_lab.cubes.sources.scenes:open_scenes",
+    "arrays": "maestro_lab.cubes.sources.arrays:cube_from_dataset",
     "zarr": "maestro_lab.cubes.store:open_store",
 }
 """Source kind to the function that reads it, imported when first used."""
-
-LAYOUT = "layout"
-"""Kind of an entry that describes the input of a model, for data that nothing here reads yet."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +91,7 @@ class Catalog(Mapping[str, Entry]):
                     f"{m} ({len(e.bands)})" for m, e in entry.modalities.items()
                 ),
                 "targets": ", ".join(entry.targets),
-                "where": ("no reader yet; " if entry.kind == LAYOUT else "") + entry.where,
+                "where": entry.where,
                 "licence": entry.licence,
             }
             for name, entry in self.entries.items()
@@ -159,11 +164,10 @@ class _Loader(yaml.SafeLoader):
 
 
 def _check_names(path: Path, name: str, entry: Entry) -> None:
-    kinds = (*READERS, LAYOUT)
-    if entry.kind not in kinds:
+    if entry.kind not in READERS:
         raise CatalogError(
             f"{path.name}: entry {name!r}, field kind",
-            expected=f"one of {', '.join(kinds)}",
+            expected=f"one of {', '.join(READERS)}",
             found=entry.kind,
         )
     if _is_path(name):
@@ -202,14 +206,16 @@ def open_cube(
     catalogue: str | Path | None = None,
     **overrides: Any,
 ) -> xr.DataTree:
-    """Open a cube of the catalogue, or one saved as zarr or netCDF.
+    """Open a cube of the catalogue, one that was saved, or plain images of one's own.
 
     Parameters
     ----------
     name
         Name of a catalogue entry, or the path of a cube saved by
         :func:`~maestro_lab.cubes.store.save_cube` as zarr or netCDF. ``NAME:FOLDER`` stands for
-        an entry and its root.
+        an entry and its root. With options it may be the path of plain netCDF or zarr (see
+        :func:`~maestro_lab.cubes.sources.arrays.cube_from_dataset`) or of a folder of GeoTIFFs
+        (:func:`~maestro_lab.cubes.sources.scenes.open_scenes`).
     root
         Folder of the data, for cubes that are read from files; empty keeps the entry's.
     catalogue
@@ -225,7 +231,7 @@ def open_cube(
     Raises
     ------
     CatalogError
-        For an unknown name or option, or an entry whose data nothing here reads.
+        For an unknown name or option.
     CubeError
         If the data cannot be read, or is not what was declared.
 
@@ -242,13 +248,11 @@ def open_cube(
     if root:
         overrides["root"] = root
     if _is_path(name):
-        from maestro_lab.cubes.store import open_store
+        from maestro_lab.cubes.sources.paths import reader_of_path
 
-        return _call(str(name), open_store, {"path": name}, overrides)
-    found = catalog(catalogue)
-    entry = found[str(name)]
-    if entry.kind == LAYOUT:
-        raise _no_reader(str(name), found)
+        reader, option = reader_of_path(name, overrides)
+        return _call(str(name), reader, {option: name}, overrides)
+    entry = catalog(catalogue)[str(name)]
     module, function = READERS[entry.kind].split(":")
     reader = getattr(importlib.import_module(module), function)
     cube = _call(str(name), reader, entry.options, overrides)
@@ -257,17 +261,6 @@ def open_cube(
     if catalogue is not None:
         cube.attrs["catalogue"] = str(Path(catalogue).resolve())
     return cube
-
-
-def _no_reader(name: str, found: Catalog) -> CatalogError:
-    readable = [n for n, e in found.items() if e.kind != LAYOUT]
-    return CatalogError(
-        f"{name!r} describes the input of a model; there is no reader for its data yet",
-        expected=f"one of {', '.join(readable)}, or the path of a cube (zarr or netCDF)",
-        found=f"an entry of kind {LAYOUT}",
-        do=f"save the data with save_cube as a cube of that layout (contract_of_entry({name!r}) "
-        "says which) and open it by its path",
-    )
 
 
 def _is_path(name: str | Path) -> bool:

@@ -6,6 +6,7 @@ __all__ = [
     "CatalogError",
     "ContractError",
     "CubeError",
+    "CubeWarning",
     "LabError",
     "ParameterError",
     "RunError",
@@ -56,6 +57,10 @@ class CatalogError(LabError):
 
 class CubeError(LabError):
     """A cube breaks the cube contract, or its source cannot be read."""
+
+
+class CubeWarning(UserWarning):
+    """The pixels of a cube look suspicious; the text says what of, and what to do."""
 
 
 class ContractError(LabError):

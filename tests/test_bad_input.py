@@ -23,8 +23,8 @@ import torch
 from click.testing import CliRunner
 
 from maestro_lab.cli import main
-from maestro_lab.cubes.store import save_cube
 from maestro_lab.cubes.sources.treesatai import SPECIES
+from maestro_lab.cubes.store import save_cube
 from maestro_lab.runs import execute
 from tests.conftest import REPOSITORY
 from tests.training.conftest import make_cube

@@ -1,15 +1,14 @@
-"""Entries that describe the input of a model: a contract without data, and no reader yet."""
+"""Entries of published data sets: the contract of a model, with and without the data."""
 
 import numpy as np
 import pytest
 
 import maestro_lab as ml
 from maestro_lab.batches import check_contract
-from maestro_lab.catalogue import LAYOUT, READERS
 from maestro_lab.cubes.contract import make_modality
 from maestro_lab.cubes.sensors import SENSORS, sensor
 from maestro_lab.cubes.sources.treesatai import SPECIES
-from maestro_lab.errors import CatalogError, ContractError
+from maestro_lab.errors import CatalogError, ContractError, CubeError
 from tests.batches.cubes import cube_of, days
 from tests.test_catalogue import SHIPPED, put, write
 
@@ -51,17 +50,19 @@ def test_positions_and_order():
     assert cells == {"pastis-hd": 256, "flair-hub": 160, "flair2": 160, "s2-naip": 192}
     turned = ml.contract_of_entry("flair-hub", modalities=["s2", "aerial"])
     assert list(turned.modalities) == ["s2", "aerial"]
-    assert [e.kind for n, e in catalogue.items() if n in LAYOUTS] == [LAYOUT] * 4
+    kinds = [catalogue[name].kind for name in LAYOUTS]
+    assert kinds == ["pastis-hd", "flair", "flair", "s2-naip"]
     assert catalogue["treesatai-ts"].targets["species"].classes == SPECIES
-    assert LAYOUT not in READERS
 
 
 @pytest.mark.parametrize("name", LAYOUTS)
-def test_they_cannot_be_opened_and_say_what_one_can_do(name):
-    expected = rf"'{name}' describes .* no reader .*\n.*one of romania, treesatai-ts, landscape, or"
-    with pytest.raises(CatalogError, match=expected + r".*\n.*layout\n.*save_cube.*open it by its"):
-        ml.open_cube(name, catalogue=SHIPPED)
-    assert ml.catalog(SHIPPED).to_frame().loc[name, "where"].startswith("no reader yet; ")
+def test_without_the_data_they_say_where_it_should_be(name, tmp_path):
+    with pytest.raises(
+        CubeError, match=r"nowhere.train.*csv does not exist\n.*\n.*no such folder\n.*root"
+    ):
+        ml.open_cube(name, root=tmp_path / "nowhere", catalogue=SHIPPED)
+    where = ml.catalog(SHIPPED).to_frame().loc[name, "where"]
+    assert "local folder" in where and where.endswith("named by the option root")
 
 
 @pytest.mark.parametrize(
@@ -78,7 +79,7 @@ def test_an_entry_that_says_too_little(entry, options, message):
 
 
 def test_each_modality_needs_its_model_settings(tmp_path):
-    hills = write(tmp_path, kind=LAYOUT, window=60)
+    hills = write(tmp_path, window=60)
     with pytest.raises(
         ContractError, match=r"'hills'.*\n.*\n.*no model settings of dem\n.*contrac"
     ):
@@ -86,7 +87,7 @@ def test_each_modality_needs_its_model_settings(tmp_path):
     made = ml.contract_of_entry("hills", modalities="s2", catalogue=hills)
     assert made.modalities["s2"].pixels == 6 and made.position_cells == 8
     with pytest.raises(ContractError, match=r"s2: a patch of 2 does not divide 5 pixels"):
-        odd = write(tmp_path, kind=LAYOUT, window=50)
+        odd = write(tmp_path, window=50)
         ml.contract_of_entry("hills", modalities="s2", catalogue=odd)
     with pytest.raises(CatalogError, match="did you mean 'hills'"):
         ml.contract_of_entry("hill", catalogue=hills)
@@ -114,12 +115,12 @@ COVER = {
         ("map", (*TARGET, "head", "task"), r"targets.cover.head.task\n.*'segmentation'"),
         (1, (*TARGET, "head", "sizes"), r"one of name, task.*\n.*sizes\n.*did you mean 'size'"),
         (0, ("cubes", "hills", "window"), r"field window\n.*greater than 0\n.*0"),
-        ("layouts", ("cubes", "hills", "kind"), r"field kind\n.*zarr, layout\n.*layouts"),
+        ("layouts", ("cubes", "hills", "kind"), r"field kind\n.*pastis-hd, flair.*zarr\n.*layouts"),
     ],
 )
 def test_mistakes_in_heads_and_windows_are_told(tmp_path, value, where, message):
     targets = {"cover": {**COVER, "head": dict(COVER["head"])}}
-    path = write(tmp_path, targets=targets, window=60, kind=LAYOUT, change=put(value, *where))
+    path = write(tmp_path, targets=targets, window=60, change=put(value, *where))
     with pytest.raises(CatalogError, match=message):
         ml.catalog(path)
 

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import os
+import threading
+import tokenize
+import warnings
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +18,12 @@ import pandas as pd
 from maestro_lab.errors import CubeError
 
 __all__ = [
+    "all_there",
     "day_of",
     "days_of",
+    "raster_header",
     "read_array",
     "read_json",
-    "read_picture",
     "read_raster",
     "read_table",
     "refuse_options",
@@ -25,6 +31,7 @@ __all__ = [
 ]
 
 AGAIN = "fetch it again"
+_OPENING = threading.Lock()  # filters of warnings belong to the process, not to a thread
 
 
 def there(path: Path, expected: str, do: str = AGAIN) -> Path:
@@ -38,6 +45,27 @@ def there(path: Path, expected: str, do: str = AGAIN) -> Path:
     if not path.exists():
         raise CubeError(f"{path} does not exist", expected=expected, do=do)
     return path
+
+
+def all_there(folder: Path, names: Iterable[str], expected: str) -> None:
+    """Refuse a folder that lacks one of some files; looks the folder up once.
+
+    Raises
+    ------
+    CubeError
+        For the first that is not there, or is no file.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            found = {entry.name for entry in entries if entry.is_file()}
+    except OSError as error:
+        raise CubeError(
+            f"{folder} cannot be listed", expected=expected, found=error.strerror, do=AGAIN
+        ) from error
+    for name in names:
+        if name not in found:
+            what = "is no file" if (folder / name).exists() else "does not exist"
+            raise CubeError(f"{folder / name} {what}", expected=expected, do=AGAIN)
 
 
 def refuse_options(kind: str, *rules: tuple[bool, str, str, object]) -> None:
@@ -114,8 +142,8 @@ def read_array(path: Path, shape: Sequence[int | None], *, kinds: str = "uif") -
     """
     there(path, "a .npy file")
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
+        array = np.lib.format.open_memmap(path, mode="r")  # refuses Python objects
+    except (ValueError, OSError, EOFError, tokenize.TokenError) as error:
         raise CubeError(
             f"{path} cannot be read", expected="numbers in a .npy file", found=error, do=AGAIN
         ) from error
@@ -140,65 +168,112 @@ def read_raster(
     count: int | None = None,
     size: tuple[int, int] | None = None,
     dtype: str | None = None,
+    crs: Any = None,
+    reason: str = "",
 ) -> np.ndarray:
     """Read an image file (band, y, x).
 
     Parameters
     ----------
     path
-        GeoTIFF, or anything else that rasterio reads.
+        GeoTIFF, or anything else that rasterio reads, with a place on the ground or without.
     bands
         Numbers of the bands to read, from 0; None reads all.
     where
         Rows and columns to read; None reads all.
     count, size, dtype
         What the file must have: bands, (rows, columns), type of numbers.
+    crs
+        A rasterio coordinate reference system that the file must have, where it tells one.
+    reason
+        Why there must be so many bands, for the error.
 
     Raises
     ------
     CubeError
         If it is missing, damaged or something else than expected.
     """
-    import rasterio
     from rasterio.errors import RasterioError
     from rasterio.windows import Window
 
     there(path, "an image file")
     try:
-        with rasterio.open(path) as file:
+        with _gdal(path), _open_raster(path) as file:
             found = (file.count, file.shape, file.dtypes[0])
             for wanted, given, what in zip(
                 (count, size, dtype), found, ("bands", "rows and columns", "numbers"), strict=True
             ):
                 if wanted is not None and wanted != given:
-                    raise CubeError(f"{path}: {what}", expected=wanted, found=given, do=AGAIN)
+                    why = f" ({reason})" if reason and what == "bands" else ""
+                    raise CubeError(
+                        f"{path}: {what}", expected=f"{wanted}{why}", found=given, do=AGAIN
+                    )
+            _check_crs(path, crs, file.crs)
             window = None if where is None else Window.from_slices(*where)
             chosen = None if bands is None else [b + 1 for b in bands]
             return file.read(chosen, window=window)
     except (RasterioError, OSError) as error:
-        raise CubeError(
-            f"{path} cannot be read",
-            expected="an image",
-            found=str(error).splitlines()[0],
-            do=AGAIN,
-        ) from error
+        raise _no_image(path, error) from error
 
 
-def read_picture(path: Path, *, where: tuple[slice, slice] | None = None) -> np.ndarray:
-    """Read a picture without a place on the ground, such as a png, as (band, y, x).
+def _gdal(path: Path) -> AbstractContextManager[Any]:
+    """Keep GDAL from what costs time or hides damage.
+
+    It would list the folder of each file, which may hold a hundred thousand, and take a truncated
+    png for a whole one.
+    """
+    import rasterio
+
+    options = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR"}
+    if path.suffix.lower() == ".png":
+        options["GDAL_PNG_WHOLE_IMAGE_OPTIM"] = "NO"
+    return rasterio.Env(**options)
+
+
+def _open_raster(path: Path) -> Any:
+    """Open an image; one without a place on the ground is nothing to warn of."""
+    import rasterio
+    from rasterio.errors import NotGeoreferencedWarning
+
+    with _OPENING, warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        return rasterio.open(path)
+
+
+def _check_crs(path: Path, wanted: Any, found: Any) -> None:
+    if not wanted or not found or wanted == found:
+        return
+    if None not in (wanted.to_epsg(), found.to_epsg()) and wanted.to_epsg() == found.to_epsg():
+        return  # the same, in other words
+    raise CubeError(
+        f"{path}: coordinate reference system",
+        expected=f"{wanted}, as in the first sample",
+        found=found,
+        do="leave the sample out, or bring it to the system of the others",
+    )
+
+
+def raster_header(path: Path) -> tuple[str, Any]:
+    """Return the type of numbers and the coordinate reference system (or None) of an image file.
 
     Raises
     ------
     CubeError
         If it is missing or damaged.
     """
-    import warnings
+    from rasterio.errors import RasterioError
 
-    from rasterio.errors import NotGeoreferencedWarning
+    there(path, "an image file")
+    try:
+        with _gdal(path), _open_raster(path) as file:
+            return file.dtypes[0], file.crs
+    except (RasterioError, OSError) as error:
+        raise _no_image(path, error) from error
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotGeoreferencedWarning)
-        return read_raster(path, where=where)
+
+def _no_image(path: Path, error: Exception) -> CubeError:
+    reason = str(error).splitlines()[0]
+    return CubeError(f"{path} cannot be read", expected="an image", found=reason, do=AGAIN)
 
 
 def day_of(text: object) -> np.datetime64:

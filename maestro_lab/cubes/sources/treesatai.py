@@ -27,7 +27,7 @@ import xarray as xr
 from maestro_lab.cubes.contract import assemble
 from maestro_lab.cubes.dates import padded
 from maestro_lab.cubes.reading import Where, lazy_modality
-from maestro_lab.cubes.sources.files import read_raster
+from maestro_lab.cubes.sources.files import days_of, read_raster, read_table
 from maestro_lab.errors import CubeError
 
 if TYPE_CHECKING:
@@ -150,29 +150,20 @@ def _read_list(root: Path, split: str, limit: int | None) -> pd.DataFrame:
             expected="a TreeSatAI-TS folder with train.csv, val.csv, test.csv",
             do="name the folder with the option root",
         )
-    try:
-        table = pd.read_csv(path, dtype={"aerial_date": str})
-    except ValueError as error:  # pandas' parser errors and wrong encodings are such
-        raise CubeError(f"{path} cannot be read", expected="a csv file", found=error) from error
-    missing = [c for c in ("aerial_name", "sen_name", "aerial_date", *SPECIES) if c not in table]
-    if missing:
-        raise CubeError(
-            f"{path}: column {missing[0]!r} is missing",
-            expected=f"aerial_name, sen_name, aerial_date and {len(SPECIES)} species",
-            found=", ".join(table.columns),
-        )
+    needed = ["aerial_name", "sen_name", "aerial_date", *SPECIES]
+    table = read_table(path, needed, text=["aerial_name", "sen_name", "aerial_date"])
     for column in SPECIES if len(table) else ():
-        if table[column].dtype.kind not in "uif" or table[column].isna().any():
-            raise CubeError(f"{path}: column {column!r}", expected="a share of the area each row")
-    # a day 00 stands for a date known to the month
-    dates = table["aerial_date"].fillna("nothing").astype(str)
-    dates = dates.str.replace(r"^(\d{6})00$", r"\g<1>01", regex=True)
-    try:
-        table["date"] = pd.to_datetime(dates, format="%Y%m%d")
-    except ValueError as error:
-        raise CubeError(f"{path}: aerial_date", expected="YYYYMMDD", found=str(error)) from error
+        numbers = table[column].dtype.kind in "uif"
+        if not numbers or not table[column].between(0, 1).all():
+            strange = table[column][~table[column].between(0, 1)] if numbers else table[column]
+            raise CubeError(
+                f"{path}: column {column!r}",
+                expected="a share of the area each row, 0 to 1",
+                found=repr(strange.iloc[0]),
+            )
+    table["date"] = days_of(f"{path}: aerial_date", table["aerial_date"].tolist())
     for column, folder in (("aerial_name", "aerial"), ("sen_name", "sentinel-ts")):
-        for file in table[column].head(limit).fillna("").astype(str):
+        for file in table[column].head(limit).fillna(""):
             if not (root / folder / file).is_file():
                 raise CubeError(
                     f"{root / folder / file} does not exist",
@@ -237,6 +228,8 @@ def _check_shape(file: h5py.File, name: str, dates: int, bands: int, *, more: bo
     """Refuse a data set that is not (dates, bands, 6, 6); ``more`` allows further bands."""
     found, pixels = file[name].shape, (_SENTINEL_PIXELS, _SENTINEL_PIXELS)
     there = found[1] if len(found) == 4 else 0
+    if file[name].dtype.kind not in "uif":
+        raise CubeError(f"{file.filename}: {name}", expected="numbers", found=str(file[name].dtype))
     if found != (dates, there, *pixels) or there < bands or (there > bands and not more):
         raise CubeError(
             f"{file.filename}: {name}",
