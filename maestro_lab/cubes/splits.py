@@ -77,6 +77,9 @@ def block_splits(
             "blocks do not fit into regions", expected=f"a divisor of {region}", found=block
         )
     row, column = np.asarray(row), np.asarray(column)
+    from scipy.spatial import cKDTree
+
+    points = np.stack([row, column], 1)
     names, regions = _number(row // region, column // region)
     order = np.random.default_rng(seed).permutation(len(names))
     split = np.full(len(row), "train", dtype=object)
@@ -86,10 +89,10 @@ def block_splits(
         split[np.isin(regions, order[start : start + count])] = name
         start += count
     for other in shares:
-        held = np.stack([row, column], 1)[split == other]
-        far = np.abs(held[None] - np.stack([row, column], 1)[:, None]).max(-1)  # (n, held)
-        near = (far <= buffer).any(1) if held.size else np.zeros(len(row), bool)
-        split[near & (split == "train")] = "buffer"
+        held = points[split == other]
+        if len(held):
+            away, _ = cKDTree(held).query(points, p=np.inf, distance_upper_bound=buffer + 0.5)
+            split[(away <= buffer) & (split == "train")] = "buffer"
     if not (split == "train").any():
         raise CubeError(
             "no window is left to train on",

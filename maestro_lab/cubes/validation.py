@@ -7,6 +7,7 @@ from collections.abc import Hashable, Iterable
 import numpy as np
 import xarray as xr
 
+from maestro_lab.cubes.plausible import check_pixels
 from maestro_lab.cubes.sensors import UNITS, sensor
 from maestro_lab.errors import CubeError
 
@@ -75,6 +76,11 @@ def validate(cube: xr.DataTree, *, values: int | None = 8) -> xr.DataTree:
     ------
     CubeError
         Names the modality, what was expected and what was found.
+
+    Warns
+    -----
+    CubeWarning
+        If the pixels look like another unit, order of bands or offset, but may be right.
     """
     if not isinstance(cube, xr.DataTree):
         raise CubeError(
@@ -277,25 +283,6 @@ def _check_values(cube: xr.DataTree, samples: np.ndarray) -> None:
                 found="NaN or infinity",
                 do="mark these pixels as not valid",
             )
-        _check_range(name, ds, pixels)
+        check_pixels(name, ds, pixels, valid.sum(axis=(2, 3)))
     if not some.all():
         raise _empty_sample(cube, int(samples[int(np.argmin(some))]))
-
-
-def _check_range(name: str, ds: xr.Dataset, pixels: np.ndarray) -> None:
-    if "sensor" not in ds.attrs:
-        return
-    known, units = sensor(ds.attrs["sensor"]), ds.attrs["units"]
-    low, high = known.plausible[units]
-    median = float(np.median(pixels))
-    if low <= median <= high:
-        return
-    fits = [u for u, (lo, hi) in known.plausible.items() if lo <= median <= hi]
-    raise CubeError(
-        f"{name}: values do not look like {units}",
-        expected=f"a median between {low:g} and {high:g} for {known.name} in {units}",
-        found=f"a median of {median:.4g}"
-        + (f", which would fit {fits[0]!r}" if fits else "")
-        + f" (range {pixels.min():.4g} to {pixels.max():.4g})",
-        do="declare the right units, or convert the values",
-    )

@@ -85,6 +85,11 @@ def lattice(cube: xr.DataTree, window: Mapping[str, int]) -> Lattice:
             f"{oblong[0]}: samples are not square", expected="as many rows as columns",
             found=f"{(sides | maps)[oblong[0]]['y']} x {(sides | maps)[oblong[0]]['x']} px",
         )  # fmt: skip
+    if not window or any(name not in pixels for name in window):
+        raise CubeError(
+            "windows", expected=f"pixels for some of {', '.join(sides)}",
+            found=", ".join(map(str, window)) or "none",
+        )  # fmt: skip
     cells = gcd(*pixels.values())
     wanted = {name: side * cells / pixels[name] for name, side in window.items()}
     side = next(iter(wanted.values()))
@@ -181,7 +186,15 @@ def cut_windows(cube: xr.DataTree, window: float | Mapping[str, int]) -> xr.Data
 
 
 def _pixels(cube: xr.DataTree, name: str, metres: float) -> int:
-    return round(metres / float(cube[name].attrs["gsd"]))
+    gsd = float(cube[name].attrs["gsd"])
+    exact = metres / gsd
+    if abs(exact - round(exact)) > 0.01:
+        raise CubeError(
+            f"{name}: a window of {metres:g} m",
+            expected=f"a multiple of {gsd:g} m",
+            found=f"{exact:g} pixels",
+        )
+    return round(exact)
 
 
 def _metres(cube: xr.DataTree) -> float:
@@ -249,12 +262,16 @@ def _cut_array(array: Any, grid: Lattice, name: str, owner: np.ndarray, corner: 
     number = da.arange(len(owner), chunks=(taken.chunks[0],))
     side = grid.window * (grid.pixels[name] // grid.cells)
     return da.map_blocks(
-        lambda images, rows: part(images, corner[rows.ravel()]),
+        partial(_slices_of, part, corner),
         taken,
         number.reshape(-1, *(1 for _ in inner)),
         dtype=array.dtype,
         chunks=(*taken.chunks[:-2], (side,), (side,)),
     )
+
+
+def _slices_of(part: Any, corner: np.ndarray, images: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    return part(images, corner[rows.ravel()])
 
 
 def _slices(grid: Lattice, name: str, images: np.ndarray, corner: np.ndarray) -> np.ndarray:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -27,7 +28,7 @@ def chunk_file(folder: Path, number: int, dims: int) -> Path:
     return folder.joinpath("c", str(number), *("0" for _ in range(dims - 1)))
 
 
-@dataclass
+@dataclass(frozen=True, eq=False)
 class PackedArray:
     """One array of a packed store; its chunks span all but the first dimension.
 
@@ -45,7 +46,6 @@ class PackedArray:
     shape: tuple[int, ...]
     dtype: np.dtype
     chunk: int
-    _maps: dict[int, np.ndarray] = field(default_factory=dict, repr=False)
 
     @classmethod
     def open(cls, folder: Path) -> PackedArray:
@@ -79,9 +79,6 @@ class PackedArray:
             )
         return cls(folder, shape, dtype.newbyteorder("<"), chunk[0])
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_maps": {}}  # each process maps the files itself
-
     def take(self, index: np.ndarray, where: Where | None = None) -> np.ndarray:
         """Gather rows, and of images a window.
 
@@ -93,33 +90,47 @@ class PackedArray:
         index = np.asarray(index)
         inner = () if where is None else (..., *where)
         number, row = np.divmod(index, self.chunk)
-        if not len(index):
-            return np.zeros((0, *self.shape[1:]), self.dtype)[(slice(None), *inner)]
-        if number[0] == number[-1] and (number == number[0]).all():
-            return self._map(int(number[0]))[(row, *inner)]
-        parts = [(number == n, self._map(int(n))) for n in np.unique(number)]
-        first = parts[0][1][(row[:1], *inner)]
-        out = np.empty((len(index), *first.shape[1:]), self.dtype)
-        for mine, part in parts:
-            out[mine] = part[(row[mine], *inner)]
+        none = np.empty((0, *self.shape[1:]), self.dtype)[(slice(None), *inner)]
+        out = np.empty((len(index), *none.shape[1:]), self.dtype)
+        ends = [*(np.flatnonzero(np.diff(number)) + 1).tolist(), len(index)]
+        for start, end in pairwise([0, *ends]) if len(index) else ():  # runs within one file
+            part, mine = _mapped(self, int(number[start])), row[start:end]
+            if where is None:
+                # "clip" writes in place; rows are inside, or another file would have been asked
+                np.take(part, mine, axis=0, out=out[start:end], mode="clip")
+            else:
+                out[start:end] = part[(mine, *inner)]
         return out
 
-    def _map(self, number: int) -> np.ndarray:
-        if number not in self._maps:
-            path = chunk_file(self.folder, number, len(self.shape))
-            shape = (self.chunk, *self.shape[1:])
-            expected = math.prod(shape) * self.dtype.itemsize
-            found = path.stat().st_size if path.is_file() else None
-            if found != expected:
-                raise CubeError(
-                    f"{path} is {'missing' if found is None else 'damaged'}",
-                    expected=f"{expected} bytes",
-                    found="nothing" if found is None else f"{found} bytes",
-                    do="see maestro-lab check; pack the cube again",
-                )
-            # A plain array over the map: indexing np.memmap itself costs several times as much.
-            self._maps[number] = np.asarray(np.memmap(path, self.dtype, "r", shape=shape))
-        return self._maps[number]
+
+def _most() -> int:
+    """Return how many files may be mapped at a time: each holds one of a process's descriptors."""
+    try:
+        import resource
+    except ImportError:  # there is no such limit on Windows
+        return 4096
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return 4096 if soft < 0 else soft // 2
+
+
+@lru_cache(maxsize=_most())
+def _mapped(array: PackedArray, number: int) -> np.ndarray:
+    path = chunk_file(array.folder, number, len(array.shape))
+    shape = (array.chunk, *array.shape[1:])
+    expected = math.prod(shape) * array.dtype.itemsize
+    found = path.stat().st_size if path.is_file() else None
+    if found != expected:
+        raise CubeError(
+            f"{path} is {'missing' if found is None else 'damaged'}",
+            expected=f"{expected} bytes",
+            found="nothing" if found is None else f"{found} bytes",
+            do="see maestro-lab check; pack the cube again",
+        )
+    try:
+        # A plain array over the map: indexing np.memmap itself costs several times as much.
+        return np.asarray(np.memmap(path, array.dtype, "r", shape=shape))
+    except OSError as error:
+        raise CubeError(f"{path} cannot be read", found=error.strerror) from error
 
 
 @dataclass

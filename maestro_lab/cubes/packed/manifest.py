@@ -46,8 +46,11 @@ def _entries(folder: Path) -> dict[str, dict[str, Any]]:
     }
 
 
-def _seal(content: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+def _as_group(content: dict[str, Any]) -> bytes:
+    """Return the file of a zarr group with these attributes, and their own checksum."""
+    seal = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    group = {"zarr_format": 3, "node_type": "group", "attributes": {**content, "sha256": seal}}
+    return json.dumps(group, indent=1).encode()
 
 
 def write_manifest(folder: Path) -> None:
@@ -56,11 +59,9 @@ def write_manifest(folder: Path) -> None:
     Any other place inside the store would make zarr warn of a file that it does not know.
     """
     content: dict[str, Any] = {"format": FORMAT, "files": _entries(folder)}
-    content["sha256"] = _seal(content)
-    group = {"zarr_format": 3, "node_type": "group", "attributes": content}
     part = folder / "manifest.part"
-    part.write_text(json.dumps(group, indent=1), encoding="utf-8")
-    (folder / MANIFEST).parent.mkdir()
+    part.write_bytes(_as_group(content))
+    (folder / MANIFEST).parent.mkdir(exist_ok=True)  # there if it was killed right here
     part.replace(folder / MANIFEST)
 
 
@@ -87,7 +88,8 @@ def check_packed(path: str | Path) -> list[str]:
     """
     path = Path(path).expanduser()
     if not (path / MANIFEST).is_file():
-        unfinished = path.name.endswith(".unfinished") and path.is_dir()
+        begun = (path, path.with_name(f"{path.name}.unfinished"))
+        unfinished = any(p.suffix == ".unfinished" and p.is_dir() for p in begun)
         raise CubeError(
             f"{path} is no packed store",
             expected=f"a folder with {MANIFEST}, as maestro-lab pack writes it",
@@ -95,11 +97,13 @@ def check_packed(path: str | Path) -> list[str]:
             do="run maestro-lab pack again; it goes on where it stopped" if unfinished else None,
         )
     try:
-        content = json.loads((path / MANIFEST).read_text(encoding="utf-8"))["attributes"]
-        seal, listed = content.pop("sha256"), content["files"]
+        there = (path / MANIFEST).read_bytes()
+        content = json.loads(there)["attributes"]
+        content.pop("sha256")
+        listed = content["files"]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         return [f"{MANIFEST}: cannot be read ({error})"]
-    if seal != _seal(content):
+    if there != _as_group(content):
         return [f"{MANIFEST}: damaged, its own checksum differs"]
     found = _entries(path)
     problems = [f"{name}: {_difference(about, found.get(name))}" for name, about in listed.items()]

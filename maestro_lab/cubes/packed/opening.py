@@ -14,6 +14,7 @@ import xarray as xr
 from maestro_lab.cubes.contract import TARGETS, validate
 from maestro_lab.cubes.dates import padded
 from maestro_lab.cubes.packed.arrays import PackedArray, PackedSeries
+from maestro_lab.cubes.packed.plan import PLAN
 from maestro_lab.cubes.reading import attach, lazy_modality
 from maestro_lab.cubes.store import LAYOUT, plain, quiet_zarr
 from maestro_lab.errors import CubeError
@@ -31,15 +32,19 @@ def open_packed(path: Path) -> xr.DataTree:
     CubeError
         If it is damaged; ``maestro-lab check`` tells where.
     """
+    path = Path(path).absolute()  # it is read later, when the current folder may be another one
     try:
         with quiet_zarr():
             tree = xr.open_datatree(path, engine="zarr", consolidated=False, chunks={})
         root = plain(tree.to_dataset(inherit=False)).load()
         layout = dict(json.loads(root.attrs.pop(LAYOUT)))
         root.attrs.pop("maestro_lab_packed")
+        root.attrs.pop(PLAN)
         children = {
-            name: _targets(tree[name], path) if name == TARGETS else _modality(tree[name], path)
-            for name in layout
+            name: _targets(tree[name], path, names)
+            if name == TARGETS
+            else _modality(tree[name], path)
+            for name, names in layout.items()
             if name != "/"
         }
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -81,8 +86,8 @@ def _modality(node: xr.DataTree, path: Path) -> xr.Dataset:
     return found.assign_coords(others).assign_attrs(ds.attrs)
 
 
-def _targets(node: xr.DataTree, path: Path) -> xr.Dataset:
-    ds = plain(node.to_dataset(inherit=False))
+def _targets(node: xr.DataTree, path: Path, names: list[str]) -> xr.Dataset:
+    ds = plain(node.to_dataset(inherit=False))[names]
     for name, target in ds.data_vars.items():
         array = PackedArray.open(path / TARGETS / str(name))
         lazy = _lazy(array)

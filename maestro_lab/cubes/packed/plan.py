@@ -14,10 +14,13 @@ import xarray as xr
 
 from maestro_lab.cubes.contract import TARGETS, modality_names
 from maestro_lab.cubes.store import LAYOUT, layout_of, quiet_zarr
+from maestro_lab.errors import CubeError
 
-__all__ = ["FORMAT", "Images", "Plan", "plan_of", "write_frame"]
+__all__ = ["FORMAT", "PLAN", "Images", "Plan", "plan_of", "write_frame"]
 
 FORMAT = 1
+PLAN = "maestro_lab_plan"
+"""Root attribute of a packed store: the digest of its plan, by which it is known again."""
 _LARGEST = 2**27  # bytes in a chunk file
 _LOOKED_AT = 8  # samples whose pixels are part of the fingerprint
 
@@ -73,18 +76,25 @@ class Plan:
     offset: dict[str, np.ndarray]
     fingerprint: str
 
-    def to_json(self) -> str:
-        """Return the plan as text; equal plans make equal stores."""
+    @property
+    def digest(self) -> str:
+        """Return a hash of the plan; equal plans make equal stores."""
         plain = {
             "format": FORMAT,
             "fingerprint": self.fingerprint,
             "arrays": [asdict(a) for a in (*self.modalities.values(), *self.targets.values())],
         }
-        return json.dumps(plain, indent=1)
+        return hashlib.sha256(json.dumps(plain).encode()).hexdigest()
 
 
 def plan_of(cube: xr.DataTree, samples: int) -> Plan:
-    """Decide how a cube is packed, ``samples`` of them in a file or fewer."""
+    """Decide how a cube is packed, ``samples`` of them in a file or fewer.
+
+    Raises
+    ------
+    CubeError
+        If a target is no numbers.
+    """
     modalities, offset = {}, {}
     for name in modality_names(cube):
         ds = cube[name]
@@ -94,6 +104,9 @@ def plan_of(cube: xr.DataTree, samples: int) -> Plan:
         shape = ds["values"].shape[2:]
         modalities[name] = _images(name, int(count.sum()), shape, ds["values"].dtype, together)
     found = cube[TARGETS].data_vars if TARGETS in cube.children else {}
+    for name, t in found.items():
+        if t.dtype.kind not in "biuf":
+            raise CubeError(f"{TARGETS}/{name} cannot be packed", expected="numbers", found=t.dtype)
     targets = {
         str(name): _images(f"{TARGETS}/{name}", t.shape[0], t.shape[1:], t.dtype, samples)
         for name, t in found.items()
@@ -114,7 +127,8 @@ def _fingerprint(cube: xr.DataTree) -> str:
     for path, node in cube.subtree_with_keys:
         digest.update(f"{path} {sorted(map(str, node.attrs.items()))}".encode())
         for name, variable in sorted(node.to_dataset(inherit=False).variables.items()):
-            data = variable.isel(sample=few) if variable.chunks else variable
+            lazy = variable.chunks and "sample" in variable.dims
+            data = variable.isel(sample=few) if lazy else variable
             data = np.asarray(data.values)
             digest.update(f"{name} {variable.dims} {variable.shape} {variable.dtype}".encode())
             text = data.dtype.kind in "OUT"
@@ -125,7 +139,7 @@ def _fingerprint(cube: xr.DataTree) -> str:
 def write_frame(cube: xr.DataTree, plan: Plan, path: Path) -> None:
     """Write all of a store but its pixels: names, dates, offsets, and empty arrays for the rest."""
     root = cube.to_dataset(inherit=False).drop_encoding().load()
-    root.attrs |= {LAYOUT: layout_of(cube), "maestro_lab_packed": FORMAT}
+    root.attrs |= {LAYOUT: layout_of(cube), "maestro_lab_packed": FORMAT, PLAN: plan.digest}
     with quiet_zarr():
         root.to_zarr(path, mode="w-", zarr_format=3, consolidated=False)
         for name, images in plan.modalities.items():
@@ -133,6 +147,9 @@ def write_frame(cube: xr.DataTree, plan: Plan, path: Path) -> None:
                    path, name)  # fmt: skip
         if plan.targets:
             targets = cube[TARGETS].to_dataset(inherit=False).drop_encoding()
+            targets = targets.assign_coords(
+                {c: v.variable.load() for c, v in targets.coords.items()}
+            )
             for name, rows in plan.targets.items():
                 empty = _empty((rows.rows, *rows.shape), rows.dtype, rows.chunk)
                 targets[name] = (targets[name].dims, empty, targets[name].attrs)

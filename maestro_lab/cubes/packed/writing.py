@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
+import pickle
 import shutil
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import cloudpickle
 import dask
 import numpy as np
 import xarray as xr
@@ -16,14 +20,13 @@ import xarray as xr
 from maestro_lab.cubes.contract import TARGETS, validate
 from maestro_lab.cubes.packed.arrays import chunk_file
 from maestro_lab.cubes.packed.manifest import remove_strays, write_manifest
-from maestro_lab.cubes.packed.plan import Images, Plan, plan_of, write_frame
+from maestro_lab.cubes.packed.plan import PLAN, Images, Plan, plan_of, write_frame
 from maestro_lab.cubes.reading import Read, read_of, whole
 from maestro_lab.cubes.statistics import with_statistics
-from maestro_lab.errors import CubeError
+from maestro_lab.errors import CubeError, LabError
 
 __all__ = ["pack_cube"]
 
-_PLAN = "plan.json"
 _AT_ONCE = 64  # files that dask is told of at a time
 
 
@@ -75,22 +78,25 @@ def pack_cube(
     _check(path, samples, workers)
     cube = with_statistics(validate(cube))
     plan = plan_of(cube, samples)
-    unfinished = path.with_name(path.name + ".unfinished")
+    unfinished = path.absolute().with_name(path.name + ".unfinished")  # workers may be elsewhere
     try:
         _begin(cube, plan, unfinished)
         jobs = [*_image_jobs(cube, plan, unfinished), *_target_jobs(cube, plan, unfinished)]
         _run(jobs, workers, progress)
-        (unfinished / _PLAN).unlink()
         remove_strays(unfinished)
         write_manifest(unfinished)
         unfinished.rename(path)
     except OSError as error:
-        raise CubeError(
-            f"{path} cannot be written",
-            expected="a folder that can be written, with room for the cube",
-            found=error.strerror or str(error),
-        ) from error
+        raise _unwritable(path, error) from error
     return path
+
+
+def _unwritable(path: Path, error: OSError) -> CubeError:
+    return CubeError(
+        f"{path} cannot be written",
+        expected="a folder that can be written, with room for the cube",
+        found=error.strerror or str(error),
+    )
 
 
 def _check(path: Path, samples: int, workers: int) -> None:
@@ -107,11 +113,8 @@ def _check(path: Path, samples: int, workers: int) -> None:
 
 def _begin(cube: xr.DataTree, plan: Plan, unfinished: Path) -> None:
     """Write the frame, unless it is there; refuse one of another cube."""
-    note = unfinished / _PLAN
     if unfinished.exists():
-        if not note.is_file() and (unfinished / "zarr.json").is_file():
-            note.write_text(plan.to_json(), encoding="utf-8")  # killed while it was closed
-        if note.is_file() and note.read_text(encoding="utf-8") == plan.to_json():
+        if _plan_in(unfinished) == plan.digest:
             return
         raise CubeError(
             f"{unfinished} was left by a call with another cube, or another number of samples",
@@ -123,8 +126,15 @@ def _begin(cube: xr.DataTree, plan: Plan, unfinished: Path) -> None:
     shutil.rmtree(frame, ignore_errors=True)
     frame.parent.mkdir(parents=True, exist_ok=True)
     write_frame(cube, plan, frame)
-    (frame / _PLAN).write_text(plan.to_json(), encoding="utf-8")
     frame.rename(unfinished)
+
+
+def _plan_in(unfinished: Path) -> str | None:
+    try:
+        root = json.loads((unfinished / "zarr.json").read_text(encoding="utf-8"))
+        return root["attributes"].get(PLAN)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
 
 
 def _run(jobs: list[Any], workers: int, progress: Callable[[int, int], None] | None) -> None:
@@ -132,7 +142,14 @@ def _run(jobs: list[Any], workers: int, progress: Callable[[int, int], None] | N
     if progress is not None:
         progress(0, len(jobs))
     for start in range(0, len(jobs), _AT_ONCE):
-        dask.compute(*[job() for job in jobs[start : start + _AT_ONCE]], **options)
+        try:
+            dask.compute(*[job() for job in jobs[start : start + _AT_ONCE]], **options)
+        except CubeError as error:
+            if hasattr(error, "exception"):  # wrapped on its way from another process
+                raise error.exception from None
+            raise
+        except OSError as error:
+            raise CubeError("the cube cannot be read", found=str(error)) from error
         if progress is not None:
             progress(min(len(jobs), start + _AT_ONCE), len(jobs))
 
@@ -144,7 +161,7 @@ def _image_jobs(cube: xr.DataTree, plan: Plan, folder: Path) -> Iterator[Callabl
     write = dask.delayed(_write_images, pure=False)
     for name, images in plan.modalities.items():
         ds, offset = cube[name].to_dataset(), plan.offset[name]
-        read = read_of(ds)
+        read = _Shipped.of(read_of(ds))
         for number in range(images.files):
             if chunk_file(folder / name / "values", number, 4).is_file():
                 continue
@@ -154,7 +171,7 @@ def _image_jobs(cube: xr.DataTree, plan: Plan, folder: Path) -> Iterator[Callabl
             pieces = offset[a : b + 1]
 
             def job(
-                ds: xr.Dataset = ds, read: Read | None = read, a: int = a, b: int = b,
+                ds: xr.Dataset = ds, read: _Shipped | None = read, a: int = a, b: int = b,
                 images: Images = images, number: int = number, pieces: np.ndarray = pieces,
             ) -> Any:  # fmt: skip
                 source: Any = read
@@ -180,6 +197,29 @@ def _target_jobs(cube: xr.DataTree, plan: Plan, folder: Path) -> Iterator[Callab
             yield job
 
 
+class _Shipped:
+    """How samples are read, on its way to workers: pickled once, however many jobs want it.
+
+    No dataclass, which dask would search for lazy arrays, job by job.
+    """
+
+    def __init__(self, read: Read) -> None:
+        self.read, self._pickled = read, b""
+
+    @classmethod
+    def of(cls, read: Read | None) -> _Shipped | None:
+        return None if read is None else cls(read)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        self._pickled = self._pickled or cloudpickle.dumps(self.read)
+        return _arrived, (self._pickled,)
+
+
+@lru_cache(maxsize=16)
+def _arrived(pickled: bytes) -> _Shipped:
+    return _Shipped(pickle.loads(pickled))
+
+
 # -- what a worker does
 
 
@@ -199,8 +239,9 @@ def _write_images(
         begin, end = int(pieces[k]), int(pieces[k + 1])
         if begin == end:
             continue
-        found = _sample(source, start, k, end - begin, images.shape[1:])
-        _refuse(f"{images.path}: sample {name!r}", found, end - begin, images)
+        where = f"{images.path}: sample {name!r}"
+        found = _sample(where, source, start, k, end - begin, images.shape[1:])
+        _refuse(where, found, end - begin, images)
         a, b = max(first, begin), min(last, end)
         for out, part in zip((values, valid), found, strict=True):
             out[a - first : b - first] = part[a - begin : b - begin]
@@ -212,11 +253,18 @@ def _write_images(
 
 
 def _sample(
-    source: Any, start: int, k: int, dates: int, pixels: tuple[int, ...]
+    where: str, source: Any, start: int, k: int, dates: int, pixels: tuple[int, ...]
 ) -> tuple[np.ndarray, np.ndarray]:
-    if callable(source):
-        return source(start + k, whole(pixels))
-    return tuple(np.asarray(part[k][:dates]) for part in source)
+    if not isinstance(source, _Shipped):
+        return tuple(np.asarray(part[k][:dates]) for part in source)
+    try:
+        return source.read(start + k, whole(pixels))
+    except LabError as error:
+        raise CubeError(
+            f"{where}: {error.what}", expected=error.expected, found=error.found, do=error.do
+        ) from error
+    except OSError as error:
+        raise CubeError(f"{where} cannot be read", found=str(error)) from error
 
 
 def _refuse(where: str, found: tuple[np.ndarray, np.ndarray], dates: int, images: Images) -> None:
@@ -238,10 +286,13 @@ def _write_rows(folder: Path, rows: Images, number: int, data: np.ndarray) -> No
 
 def _put(path: Path, array: np.ndarray) -> None:
     """Write a file whole: under another name first."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     other = path.with_name(f"{path.name}.{os.getpid()}.part")
     array = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
-    with other.open("wb") as file:
-        file.write(memoryview(array.reshape(-1)).cast("B") if array.size else b"")
-    other.replace(path)
-    assert path.stat().st_size == math.prod(array.shape) * array.itemsize
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with other.open("wb") as file:
+            file.write(memoryview(array.reshape(-1)).cast("B") if array.size else b"")
+        other.replace(path)
+        assert path.stat().st_size == math.prod(array.shape) * array.itemsize
+    except OSError as error:
+        raise _unwritable(path, error) from error

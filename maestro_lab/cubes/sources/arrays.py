@@ -54,8 +54,9 @@ def cube_from_dataset(
 ) -> xr.DataTree:
     """Make a cube of arrays: windows side by side, a sample each year, split by spatial blocks.
 
-    Dask arrays and files stay lazy: what is read at once is one or two dates, to leave out windows
-    without a valid pixel.
+    Dask arrays and files stay lazy: what is read at once is one or two dates a year, to leave out
+    windows without a valid pixel. A sample then reads the chunks that it lies in: where chunks are
+    much larger than windows, rechunk, or load what fits into memory.
 
     Parameters
     ----------
@@ -184,9 +185,9 @@ def open_arrays_file(path: str | Path) -> xr.Dataset:
         If it is missing or neither.
     """
     path = there(Path(path).expanduser(), "a netCDF or zarr file", "give its full path")
-    engine = "zarr" if path.is_dir() else "h5netcdf"
+    options = {"engine": "zarr", "consolidated": False} if path.is_dir() else {"engine": "h5netcdf"}
     try:
-        return xr.open_dataset(path, engine=engine)
+        return xr.open_dataset(path, **options)
     except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
         raise CubeError(
             f"{path} cannot be read",

@@ -70,9 +70,9 @@ def date_in(name: str) -> np.datetime64 | None:
     Examples
     --------
     >>> date_in("S2A_MSIL2A_20190704T104031_N0212_R008_T32UMD_20190704T133424.tif")
-    numpy.datetime64('2019-07-04T10:40:31')
+    np.datetime64('2019-07-04T10:40:31')
     >>> date_in("LC81950252019185LGN00_B4.TIF"), date_in("field_2019-07-04.tif")
-    (numpy.datetime64('2019-07-04T00:00:00'), numpy.datetime64('2019-07-04T00:00:00'))
+    (np.datetime64('2019-07-04T00:00:00'), np.datetime64('2019-07-04T00:00:00'))
     """
     return next(_dates_in(name), None)
 

@@ -29,11 +29,9 @@ _UNITS = {
     "decibel": "dB",
     "db": "dB",
     "power": "linear power",
-    "metre": "m",
-    "metres": "m",
-    "meter": "m",
-    "meters": "m",
-} | {unit.lower(): unit for unit in UNITS}
+    **dict.fromkeys(("metre", "metres", "meter", "meters"), "m"),
+    **{unit.lower(): unit for unit in UNITS},
+}
 _FILL = ("_FillValue", "missing_value", "nodata")
 
 
@@ -276,8 +274,7 @@ def _units(name: str, image: xr.DataArray, units: str | None, known: Sensor | No
 
 
 def _nodata(name: str, image: xr.DataArray, given: float | None) -> float | None:
-    scale, shift = (image.attrs.get(k, neutral) for k, neutral in
-                    (("scale_factor", 1), ("add_offset", 0)))  # fmt: skip
+    scale, shift = image.attrs.get("scale_factor", 1), image.attrs.get("add_offset", 0)
     if (scale, shift) != (1, 0):
         raise CubeError(
             f"{name}: stored numbers that still have to be scaled",

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from maestro_lab.cubes.contract import assemble, make_modality
-from maestro_lab.cubes.splits import block_splits
+from maestro_lab.cubes.scenes.ground import Ground
+from maestro_lab.cubes.scenes.samples import Sampling, splits_of
+from maestro_lab.cubes.sources.arrays import cube_from_dataset
 from maestro_lab.errors import CubeError
 
 __all__ = ["open_romania"]
@@ -23,8 +24,8 @@ CLEAR = (4, 5, 7)
 
 YEARS = (2016, 2017, 2018, 2019, 2020)
 _GRIDS = {
-    "s2_10m": ("romania_10m", 10.0, {"B02": "B2", "B03": "B3", "B04": "B4", "B08": "B8"}),
-    "s2_20m": ("romania_20m", 20.0, {"B03": "B3", "B04": "B4", "B8A": "B8A", "B11": "B11"}),
+    "s2_10m": ("romania_10m", {"B02": "B2", "B03": "B3", "B04": "B4", "B08": "B8"}),
+    "s2_20m": ("romania_20m", {"B03": "B3", "B04": "B4", "B8A": "B8A", "B11": "B11"}),
 }
 _SIDE = 1000.0  # metres
 
@@ -73,36 +74,24 @@ def open_romania(
     """
     n = _windows(window)
     _check_years(years)
-    row, column = (a.reshape(-1) for a in np.indices((n, n)))
-    split, blocks = block_splits(
-        row, column, region=region, block=block, shares={"test": test}, buffer=buffer,
-        seed=split_seed,
-    )  # fmt: skip
-    sources = {name: _load(function) for name, (function, _, _) in _GRIDS.items()}
-    modalities = {name: _cut(sources[name], name, window, n, list(years)) for name in _GRIDS}
-    ten, repeat = sources["s2_10m"], len(years)
-    west, north = float(ten.x[0]) - 5 + _margin(window), float(ten.y[0]) + 5 - _margin(window)
-    place = np.repeat(np.arange(n * n), repeat)
-    seen = np.any([ds["valid"].values.any(axis=(1, 2, 3)) for ds in modalities.values()], axis=0)
-    keep, year = np.flatnonzero(seen), np.tile(years, n * n)
-    row, column = row[place], column[place]
-    names = [f"r{r:02d}c{c:02d}_{y}" for r, c, y in zip(row, column, year, strict=True)]
-    return assemble(
-        {name: ds.isel(sample=keep) for name, ds in modalities.items()},
-        sample=[names[i] for i in keep],
-        split=split[place][keep],
-        block=blocks[place][keep],
-        extra={
-            "ref_date": np.array([f"{y}-07-01" for y in year], "datetime64[ns]")[keep],
-            "place": place[keep],
-            "easting": (west + column * window)[keep],
-            "northing": (north - row * window)[keep],
-        },
-        targets=_tree_cover(window, repeat).isel(sample=keep),
+    splitting = {"region": region, "block": block, "test": test, "buffer": buffer}
+    splitting["split_seed"] = split_seed
+    splits_of(Ground(0.0, _SIDE, window, (n, n)), Sampling(window, **splitting))  # before reading
+    sources = {name: _load(function) for name, (function, _) in _GRIDS.items()}
+    clear = {name: _clear(source, _GRIDS[name][1]) for name, source in sources.items()}
+    return cube_from_dataset(
+        {name: _numbers(source, _GRIDS[name][1]) for name, source in sources.items()},
+        sensor=dict.fromkeys(_GRIDS, "sentinel-2"),
+        window=window,
+        units="DN",
+        valid=clear,
+        crs="EPSG:3035",
+        years=list(years),
+        targets={"tree_cover": _tree_cover(sources["s2_20m"])},
         title="Romania: 1 km2 of forest, Sentinel-2 L2A 2016-2020",
         licence="EUPL-1.2; contains modified Copernicus Sentinel data",
         source="PyPI package nrt 0.2.1 (European Commission, Joint Research Centre)",
-        attrs={"crs": "EPSG:3035", "window": window},
+        **splitting,
     )
 
 
@@ -113,11 +102,6 @@ def _windows(window: float) -> int:
             "romania: window", expected="a multiple of 20 m from 20 to 320", found=repr(window)
         )
     return int(_SIDE // window)
-
-
-def _margin(window: float) -> float:
-    """Return the metres left out in the west and north: whole pixels of both grids."""
-    return (_SIDE - _windows(window) * window) // 40 * 20
 
 
 def _check_years(years: object) -> None:
@@ -149,53 +133,27 @@ def _load(function: str) -> Any:
     return found.load() if isinstance(found, xr.Dataset) else found
 
 
-def _tiles(array: np.ndarray, window: float, gsd: float) -> np.ndarray:
-    """Cut (..., y, x) into windows (n*n, ..., pixels, pixels), row by row."""
-    n, pixels, start = _windows(window), int(window // gsd), int(_margin(window) // gsd)
-    array = array[..., start : start + n * pixels, start : start + n * pixels]
-    tiles = array.reshape(*array.shape[:-2], n, pixels, n, pixels)
-    tiles = np.moveaxis(tiles, (-4, -2), (0, 1))
-    return tiles.reshape(n * n, *tiles.shape[2:])
-
-
-def _cut(source: xr.Dataset, name: str, window: float, n: int, years: list[int]) -> xr.Dataset:
-    _, gsd, bands = _GRIDS[name]
-    pixels = int(window // gsd)
-    stack = np.stack([source[b].values for b in bands.values()], 1)  # (t, band, y, x)
-    there = np.isfinite(stack).all(1)
-    values = _tiles(np.rint(np.nan_to_num(stack)).astype(np.uint16), window, gsd)
-    clear = _tiles(np.isin(source["SCL"].values, CLEAR) & there, window, gsd)
-    in_year = [np.flatnonzero(source["time"].dt.year.values == y) for y in years]
-    longest = max(len(i) for i in in_year)
-    shape = (n * n, len(years), longest)
-    out = np.zeros((*shape, *values.shape[2:]), np.uint16)
-    valid = np.zeros((*shape, pixels, pixels), bool)
-    time = np.full(shape, np.datetime64("NaT"), "datetime64[ns]")
-    for k, index in enumerate(in_year):
-        out[:, k, : len(index)] = values[:, index]
-        valid[:, k, : len(index)] = clear[:, index]
-        time[:, k, : len(index)] = source["time"].values[index]
-    merged = [a.reshape(-1, *a.shape[2:]) for a in (out, valid, time)]
-    return make_modality(
-        merged[0], merged[2], valid=merged[1], bands=list(bands), units="DN", gsd=gsd,
-        sensor_name="sentinel-2", crs="EPSG:3035",
-    )  # fmt: skip
-
-
-def _tree_cover(window: float, years: int) -> xr.Dataset:
-    cover = _load("romania_forest_cover_percentage").astype(np.float32)
-    tiles = np.repeat(_tiles(cover, window, 20.0), years, axis=0)
+def _numbers(source: xr.Dataset, bands: dict[str, str]) -> xr.Dataset:
+    """Return the bands as the whole numbers they are, 0 where there is none."""
     return xr.Dataset(
-        {
-            "tree_cover": (
-                ("sample", "y", "x"),
-                tiles,
-                {
-                    "task": "regression",
-                    "units": "percent",
-                    "gsd": 20.0,
-                    "source": "Copernicus HRL tree cover density 2018, used for every year",
-                },
-            )
-        }
+        {band: np.rint(source[name].fillna(0)).astype(np.uint16) for band, name in bands.items()}
+    )
+
+
+def _clear(source: xr.Dataset, bands: dict[str, str]) -> xr.DataArray:
+    there = np.isfinite(source[list(bands.values())].to_array()).all("variable")
+    return source["SCL"].isin(CLEAR) & there
+
+
+def _tree_cover(grid: xr.Dataset) -> xr.DataArray:
+    cover = np.asarray(_load("romania_forest_cover_percentage"), np.float32)
+    return xr.DataArray(
+        cover,
+        dims=("y", "x"),
+        coords={"y": grid["y"], "x": grid["x"]},
+        attrs={
+            "task": "regression",
+            "units": "percent",
+            "source": "Copernicus HRL tree cover density 2018, used for every year",
+        },
     )

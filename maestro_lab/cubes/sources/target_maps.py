@@ -11,6 +11,8 @@ import xarray as xr
 
 from maestro_lab.cubes.scenes.targets import TargetMap
 from maestro_lab.cubes.sources.axes import canonical, grid_of, with_system
+from maestro_lab.cubes.sources.files import read_raster
+from maestro_lab.cubes.sources.geotiff import image_of
 from maestro_lab.errors import CubeError
 
 __all__ = ["maps_of"]
@@ -63,14 +65,27 @@ def _map(name: str, value: Any, data: Mapping[str, xr.Dataset | xr.DataArray]) -
         if isinstance(each, xr.Dataset) and value in each.data_vars:
             return with_system(each)[value]
     if isinstance(value, str | Path) and Path(value).expanduser().is_file():
-        import rioxarray
-
-        return rioxarray.open_rasterio(Path(value).expanduser())
+        return _read(Path(value).expanduser())
     raise CubeError(
         f"targets/{name}: map",
         expected="a DataArray, the name of a variable, or the path of an image file",
         found=repr(value) if isinstance(value, str | Path | None) else type(value).__name__,
     )
+
+
+def _read(path: Path) -> xr.DataArray:
+    """Read a map from an image file of one band."""
+    import rioxarray  # noqa: F401  registers the .rio accessor
+
+    image = image_of(path)
+    grid, steps = image.grid, [image.grid.gsd * (np.arange(n) + 0.5) for n in image.grid.shape]
+    found = xr.DataArray(
+        read_raster(path, count=1)[0],
+        dims=("y", "x"),
+        coords={"y": grid.north - steps[0], "x": grid.west + steps[1]},
+        attrs={} if image.nodata is None else {"nodata": image.nodata},
+    )
+    return found.rio.write_crs(grid.crs) if grid.crs else found
 
 
 def _labels(where: str, values: np.ndarray, attrs: dict[str, Any]) -> tuple[np.ndarray, dict]:

@@ -4,70 +4,29 @@ import pickle
 
 import numpy as np
 import pytest
-import rasterio
-from rasterio.transform import Affine
 
 import maestro_lab as ml
 from maestro_lab.cubes.contract import validate
 from maestro_lab.cubes.reading import read_of, whole
 from maestro_lab.cubes.sources.geotiff import date_in
-from maestro_lab.cubes.sources.scenes import open_scenes
-from maestro_lab.errors import CatalogError, CubeError
-
-WEST, NORTH, SIDE = 500_000.0, 5_000_000.0, 640.0
-TEN, TWENTY = ("B02", "B04", "B08"), ("B05", "B11")
-LEVEL = {"B02": 300, "B04": 400, "B08": 2500, "B05": 800, "B11": 1500}
-
-
-def image(band, day, gsd):
-    """Values that differ from band to band, day to day and pixel to pixel."""
-    side = round(SIDE / gsd)
-    seed = sum(ord(c) for c in band) * 100_000 + int(day)
-    return (LEVEL[band] + np.random.default_rng(seed).integers(0, 300, (side, side))).astype("u2")
-
-
-def write(path, images, gsd, *, west=WEST, north=NORTH, crs="EPSG:32633", nodata=0, names=(),
-          **tags):  # fmt: skip
-    path.parent.mkdir(parents=True, exist_ok=True)
-    stack = np.stack(images) if isinstance(images, list) else images[None]
-    with rasterio.open(
-        path, "w", driver="GTiff", count=len(stack), height=stack.shape[1], width=stack.shape[2],
-        dtype=stack.dtype, crs=crs, nodata=nodata, transform=Affine(gsd, 0, west, 0, -gsd, north),
-    ) as file:  # fmt: skip
-        file.write(stack)
-        for number, name in enumerate(names, 1):
-            file.set_band_description(number, name)
-        file.update_tags(**tags)
-
-
-DAYS = ("20190704", "20190724", "20200704")
+from maestro_lab.errors import CubeError
+from tests.cubes.sources.tiles import (
+    DAYS,
+    NORTH,
+    OPTIONS,
+    TEN,
+    TWENTY,
+    WEST,
+    image,
+    pixels,
+    write,
+    write_product,
+)  # fmt: skip
 
 
 @pytest.fixture
 def product(tmp_path):
-    """Sentinel-2 as ESA names it: a file each band and date, masks of 20 m."""
-    folder = tmp_path / "tile"
-    for day in DAYS:
-        stem = f"T33TWL_{day}T100031"
-        for band in TEN:
-            write(folder / f"{stem}_{band}_10m.tif", image(band, day, 10), 10)
-        for band in TWENTY:
-            write(folder / f"{stem}_{band}_20m.tif", image(band, day, 20), 20)
-        classes = np.full((32, 32), 4, np.uint8)
-        classes[1, 2] = 9
-        write(folder / f"{stem}_SCL_20m.tif", classes, 20)
-    return folder
-
-
-OPTIONS = {"sensor": "sentinel-2", "units": "DN", "window": 160}
-
-
-def pixels(cube, name, sample, source, gsd):
-    """Cut from a whole image what a sample should hold."""
-    side = round(cube.attrs["window"] / gsd)
-    top = round((NORTH - float(cube["northing"][sample])) / gsd)
-    left = round((float(cube["easting"][sample]) - WEST) / gsd)
-    return source[top : top + side, left : left + side]
+    return write_product(tmp_path / "tile")
 
 
 def test_a_file_each_band_and_date(product):
@@ -128,6 +87,26 @@ def test_a_file_each_date_with_descriptions(tmp_path):
     assert cube["s2"]["band"].values.tolist() == ["B08", "B04"], "in the order of the file"
     expected = pixels(cube, "s2", 5, image("B04", DAYS[2], 10), 10)
     np.testing.assert_array_equal(cube["s2"]["values"].values[5, 2, 1], expected)
+
+
+def test_landsat_scenes(tmp_path):
+    rng = np.random.default_rng(0)
+    for day in ("20190704", "20190720"):
+        stem = f"LC08_L2SP_195025_{day}_20200827_02_T1"
+        for band in ("B4", "B5"):
+            values = rng.integers(7500, 20_000, (24, 24)).astype(np.uint16)
+            write(tmp_path / f"{stem}_SR_{band}.TIF", values, 30)
+        write(tmp_path / f"{stem}_ST_B10.TIF", np.full((24, 24), 44_000, np.uint16), 30)
+        clear = np.full((24, 24), 21_824, np.uint16)
+        clear[0, 0] = 22_280
+        write(tmp_path / f"{stem}_QA_PIXEL.TIF", clear, 30, nodata=1)
+    cube = ml.open_cube(
+        tmp_path, sensor="landsat", units="DN", window=240, test=0, clouds=("PIXEL", [21_824])
+    )
+    assert cube["landsat"]["band"].values.tolist() == ["B4", "B5", "B10"]
+    assert cube["landsat"]["wavelength"].values.tolist() == [655, 865, 10_895]
+    assert cube["landsat"].sizes["time"] == 2
+    assert cube["landsat"]["valid"].values[0].sum() == 2 * 63
 
 
 def test_bands_without_names_have_to_be_named(tmp_path):
@@ -320,109 +299,3 @@ def test_an_entry_of_a_catalogue(product, tmp_path):
     path.write_text(yaml.safe_dump({"version": 1, "cubes": {"mine": entry}}))
     cube = ml.open_cube("mine", catalogue=path)
     assert cube.attrs["catalogue_entry"] == "mine" and cube.attrs["source"] == str(product)
-
-
-FIRST = "T33TWL_20190704T100031_B02_10m.tif"
-
-
-def change(folder, **how):
-    write(folder / "T33TWL_20190724T100031_B04_10m.tif", image("B04", "20190724", 10), 10, **how)
-
-
-@pytest.mark.parametrize(
-    ("how", "message"),
-    [
-        ({"crs": "EPSG:32634"},
-         r"B04_10m.tif: another reference system than .*B02_10m.tif\n.*32633\n.*32634\n.*gdalwarp"),
-        ({"west": WEST + 3}, r"another upper-left corner than .*\n.*500000.*\n.*500003"),
-        ({"north": NORTH - 10}, r"another upper-left corner than"),
-    ],
-)  # fmt: skip
-def test_files_on_two_grids_are_both_named(product, how, message):
-    change(product, **how)
-    with pytest.raises(CubeError, match=message):
-        ml.open_cube(product, **OPTIONS)
-
-
-def test_mosaics_of_two_sizes_are_refused_with_advice(product):
-    half = image("B04", "20190724", 10)[:, :32]
-    write(product / "T33TWL_20190724T100031_B04_10m.tif", half, 10)
-    with pytest.raises(
-        CubeError, match=r"rows and columns than.*\n.*64, 64.*\n.*64, 32.*\n.*merge"
-    ):
-        ml.open_cube(product, **OPTIONS)
-
-
-def test_a_date_without_one_band_is_refused(product):
-    (product / "T33TWL_20190724T100031_B04_10m.tif").unlink()
-    with pytest.raises(
-        CubeError, match=r"no file for band B04 beside T33TWL_20190724.*\n.*B02 B04"
-    ):
-        ml.open_cube(product, **OPTIONS)
-
-
-def test_a_date_without_a_mask_is_refused(product):
-    (product / "T33TWL_20190724T100031_SCL_20m.tif").unlink()
-    with pytest.raises(CubeError, match=r"no mask for T33TWL_20190724T100031_B02_10m.tif"):
-        ml.open_cube(product, **OPTIONS, clouds=("SCL", [4]))
-
-
-def test_a_mask_on_another_grid_is_refused(product):
-    write(product / "T33TWL_20190724T100031_SCL_20m.tif", np.full((32, 32), 4, np.uint8), 20,
-          west=WEST + 7)  # fmt: skip
-    with pytest.raises(
-        CubeError, match=r"SCL_20m.tif: another grid than .*\n.*x 500000.*\n.*500007"
-    ):
-        ml.open_cube(product, **OPTIONS, clouds=("SCL", [4]))
-
-
-def test_degrees_are_refused(tmp_path):
-    write(tmp_path / "20190704.tif", [image(b, "20190704", 10) for b in TEN], 0.0001, west=15,
-          north=45, crs="EPSG:4326", names=TEN)  # fmt: skip
-    with pytest.raises(
-        CubeError, match=r"20190704.tif: pixels\n.*squares in metres.*\n.*4326.*\n.*repr"
-    ):
-        ml.open_cube(tmp_path, **OPTIONS)
-
-
-def test_a_damaged_file_is_named(product):
-    (product / FIRST).write_bytes(b"nothing")
-    with pytest.raises(CubeError, match=rf"{FIRST} cannot be read"):
-        ml.open_cube(product, **OPTIONS)
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"clouds": ("QA", [1])}, r"no file for the mask 'QA'"),
-        ({"clouds": "SCL"}, r"clouds\n.*\('SCL', \[4, 5, 7\]\).*\n.*'SCL'"),
-        ({"window": 150}, r"window\n.*multiple of 20 m.*s2_10m 10 m, s2_20m 20 m\n.*150"),
-        ({"window": 1000}, r"window: 1000 m\n.*640 x 640 m"),
-        ({"window": -1}, r"window\n.*above 0\n.*-1"),
-        ({"years": [2011]}, r"years: no image of them\n.*2019, 2020\n.*2011"),
-        ({"years": 2019}, r"years\n.*a list of years.*\n.*2019"),
-        ({"period": "month"}, r"period\n.*'year' or 'all'\n.*month"),
-        ({"duplicates": "no"}, r"duplicates\n.*'drop' or 'keep'\n.*no"),
-        ({"sensor": "sentinel-9"}, r"sensor 'sentinel-9' is not known\n.*sentinel-2"),
-        ({"offset": "all"}, r"offset\n.*'baseline'\n.*'all'"),
-        ({"offset": "baseline"}, r"processing baseline\n.*N0400\n.*T33TWL.*\n.*offset=-1000"),
-        ({"units": {"s3": "DN"}}, r"units: no modality 's3'\n.*some of s2"),
-        ({"sensor": {"s1": "sentinel-1"}}, r"s1: no GeoTIFFs\n.*folder for each of s1"),
-    ],
-)
-def test_what_cannot_be_is_told(product, options, message):
-    with pytest.raises(CubeError, match=message):
-        ml.open_cube(product, **{**OPTIONS, **options})
-
-
-def test_what_is_needed_is_named(product):
-    with pytest.raises(CatalogError, match=r"needs the option 'sensor'\n.*window, units.*\n.*\n.*"):
-        ml.open_cube(product)
-
-
-def test_folders_without_images(tmp_path):
-    with pytest.raises(CubeError, match=r"nowhere does not exist\n.*folder of GeoTIFFs"):
-        open_scenes(tmp_path / "nowhere", **OPTIONS)
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(CubeError, match=r"empty: no GeoTIFFs\n.*\.tif.*\n.*an empty folder"):
-        open_scenes(tmp_path / "empty", **OPTIONS)
