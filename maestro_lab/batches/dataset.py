@@ -137,7 +137,9 @@ class CubeDataset(Dataset):
         series = {name: self._series(name, keys, turns, corners) for name in self.sources}
         targets = {}
         for name, source in self.targets.items():
-            where = [self._where(f"{TARGETS}/{name}", corner) for corner in corners]
+            # what is told of a whole sample has no windows
+            at = corners if source.is_map else [None] * len(corners)
+            where = [self._where(f"{TARGETS}/{name}", corner) for corner in at]
             chosen = source.rows(rows, where)
             targets[name] = _tensor(_turned(chosen, turns) if source.is_map else chosen)
         return Batch(

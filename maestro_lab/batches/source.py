@@ -77,13 +77,14 @@ class Source:
         self.read: Read = read if read is not None else self._arrays(ds, in_memory)
 
     def _arrays(self, ds: xr.Dataset, in_memory: bool) -> _ReadArrays:
-        values, valid = (ds[name].data[self.samples] for name in ("values", "valid"))
-        self.samples = np.arange(len(self.samples))
+        # several windows of one sample share its pixels
+        used, first, self.samples = np.unique(self.samples, return_index=True, return_inverse=True)
+        values, valid = (ds[name].data[used] for name in ("values", "valid"))
         if in_memory:
             if self.bands is not None:
                 values, self.bands = values[:, :, self.bands], None
             values, valid = np.asarray(values), np.asarray(valid)
-        return _ReadArrays(values, valid, self.length)
+        return _ReadArrays(values, valid, self.length[first])
 
     @property
     def whole(self) -> Where:
@@ -100,11 +101,14 @@ class Source:
 
     def share(self, row: int, where: Where | None = None) -> np.ndarray:
         """Return the share of valid pixels of every date of one sample."""
-        if where is not None and where != self.whole:
-            return self.series(row, where)[1].mean((1, 2))
+        entire = where is None or where == self.whole
         if isinstance(self.read, PackedSeries):
-            first = self.read.offset[self.samples[row]]
-            return self.read.share[first : first + self.length[row]]
+            images = self.read.offset[self.samples[row]] + np.arange(self.length[row])
+            if entire:
+                return self.read.share[images]
+            return self.read.take_valid(images, where).mean((1, 2))
+        if not entire:
+            return self.series(row, where)[1].mean((1, 2))
         if row not in self._share:
             self._share[row] = self.series(row)[1].mean((1, 2))
         return self._share[row]
@@ -137,7 +141,8 @@ class Source:
                 return images
             return self._bands(*self.read.take(images, where))
         if isinstance(self.read, _ReadArrays) and isinstance(self.read.values, np.ndarray):
-            values, valid = self.read.values[row], self.read.valid[row]
+            sample = self.samples[row]
+            values, valid = self.read.values[sample], self.read.valid[sample]
             return self._bands(values[dates][..., *where], valid[dates][..., *where])
         values, valid = self.series(row, where)
         return values[dates], valid[dates]
@@ -167,7 +172,7 @@ class Source:
 
 
 class TargetSource:
-    """One target of some samples, in memory if it is small, else read when it is wanted.
+    """One target of some samples, in memory if it is small and no map of a packed store.
 
     Parameters
     ----------
@@ -181,7 +186,8 @@ class TargetSource:
         self.is_map = target.dims[-2:] == ("y", "x")
         self.samples = samples
         self._data = attached(target.variable)
-        if target.nbytes < _IN_MEMORY:
+        mapped = isinstance(self._data, PackedArray) and self.is_map
+        if target.nbytes < _IN_MEMORY and not mapped:
             self._data = np.asarray(target.values)
         elif self._data is None:
             self._data = target.data

@@ -116,7 +116,7 @@ PASTIS = [
 
 TREESAT = [
     (columns("train.csv", sen_name=None), r"train.csv: column 'sen_name' is missing"),
-    (columns("train.csv", aerial_date="NaN"), r"train.csv: aerial_date\n.*YYYYMMDD"),
+    (columns("train.csv", aerial_date="NaN"), r"train.csv: aerial_date: a date\n.*YYYYMMDD"),
     (columns("train.csv", Quercus=None), r"train.csv: column 'Quercus' is missing"),
     (columns("val.csv", Picea=""), r"val.csv: column 'Picea'\n.*a share of the area"),
     (content(treesat("s2", T), b""), rf"{T}_2019.h5 cannot be read\n.*HDF5"),
