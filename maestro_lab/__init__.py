@@ -41,6 +41,8 @@ _PLACES = {
     "maestro_lab.models.masking": ("Masking",),
     "maestro_lab.models.predictor": ("Predictor", "PredictorConfig"),
     "maestro_lab.models.weights": ("load_model", "save_model"),
+    "maestro_lab.olmoearth_input": ("OlmoEarthInput",),
+    "maestro_lab.olmoearth_steps": ("build_olmoearth", "embed_olmoearth", "olmoearth_features"),
     "maestro_lab.published.hub": ("fetch_official",),
     "maestro_lab.published.lightning": ("read_lightning",),
     "maestro_lab.published.weights": ("heads_of_entry", "load_official", "save_official"),

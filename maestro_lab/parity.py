@@ -84,7 +84,7 @@ def check_folder(folder: str | Path) -> Iterator[CaseReport]:
     Parameters
     ----------
     folder
-        With ``cases.json`` and the files it names.
+        With ``cases.json`` and the files it names, or with folders of OlmoEarth models.
 
     Yields
     ------
@@ -97,6 +97,12 @@ def check_folder(folder: str | Path) -> Iterator[CaseReport]:
         If the folder holds no oracles, or a file is missing or damaged.
     """
     folder = Path(folder).expanduser()
+    from maestro_lab.parity_olmoearth import check_olmoearth, olmoearth_folders
+
+    for model in (models := olmoearth_folders(folder)):
+        yield from check_olmoearth(model)
+    if models:
+        return
     try:
         content = json.loads((folder / "cases.json").read_text(encoding="utf-8"))
         configs, cases = content["configs"], content["cases"]

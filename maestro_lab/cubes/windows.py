@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from math import gcd
@@ -256,7 +256,8 @@ def _cut_array(array: Any, grid: Lattice, name: str, owner: np.ndarray, corner: 
     """Cut (sample, ..., y, x): numpy at once, dask when it is used."""
     part = partial(_slices, grid, name)
     if not isinstance(array, da.Array):
-        return part(np.asarray(array)[owner], corner)
+        array = np.asarray(array)
+        return part((array[sample] for sample in owner), corner)  # views: windows alone are copied
     inner = tuple(range(1, array.ndim))
     taken = array[owner].rechunk(dict.fromkeys(inner, -1))
     number = da.arange(len(owner), chunks=(taken.chunks[0],))
@@ -266,6 +267,7 @@ def _cut_array(array: Any, grid: Lattice, name: str, owner: np.ndarray, corner: 
         taken,
         number.reshape(-1, *(1 for _ in inner)),
         dtype=array.dtype,
+        meta=np.empty((0,) * array.ndim, array.dtype),
         chunks=(*taken.chunks[:-2], (side,), (side,)),
     )
 
@@ -274,6 +276,9 @@ def _slices_of(part: Any, corner: np.ndarray, images: np.ndarray, rows: np.ndarr
     return part(images, corner[rows.ravel()])
 
 
-def _slices(grid: Lattice, name: str, images: np.ndarray, corner: np.ndarray) -> np.ndarray:
-    cut = [image[..., *grid.where(name, tuple(c))] for image, c in zip(images, corner, strict=True)]
-    return np.stack(cut) if cut else images[..., :0, :0]
+def _slices(
+    grid: Lattice, name: str, images: Iterable[np.ndarray], corner: np.ndarray
+) -> np.ndarray:
+    return np.stack(
+        [image[..., *grid.where(name, tuple(c))] for image, c in zip(images, corner, strict=True)]
+    )

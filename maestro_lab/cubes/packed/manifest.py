@@ -105,7 +105,10 @@ def check_packed(path: str | Path) -> list[str]:
         return [f"{MANIFEST}: cannot be read ({error})"]
     if there != _as_group(content):
         return [f"{MANIFEST}: damaged, its own checksum differs"]
-    found = _entries(path)
+    try:
+        found = _entries(path)
+    except OSError as error:
+        return [f"{error.filename}: cannot be read ({error.strerror})"]
     problems = [f"{name}: {_difference(about, found.get(name))}" for name, about in listed.items()]
     problems = [p for p in problems if not p.endswith(": ")]
     problems += [f"{name}: not in the manifest" for name in found if name not in listed]
