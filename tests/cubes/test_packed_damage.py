@@ -2,12 +2,16 @@
 
 import json
 import random
+import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import zarr
 from click.testing import CliRunner
+from distributed import LocalCluster
 
 from maestro_lab.cli import main
 from maestro_lab.cubes.packed import manifest
@@ -181,26 +185,32 @@ def test_the_command_line_packs_and_checks(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("options", "words"),
-    [
-        (["--workers", "-1"], "workers"),
-        (["--samples", "0"], "samples"),
-        (["--cluster", "nonsense://x"], "no dask cluster at nonsense://x"),
-    ],
+    ("option", "value", "words"),
+    [("--workers", -1, "workers\n.*0 or more"), ("--samples", 0, "samples\n.*1 or more")],
 )
-def test_the_command_line_tells_what_is_wrong(options, words, tmp_path):
+def test_the_command_line_tells_what_is_wrong(option, value, words, tmp_path):
     save_cube(make_cube(("dem",)), tmp_path / "saved.zarr")
-    status, said = lab("pack", tmp_path / "saved.zarr", tmp_path / "packed.zarr", *options)
-    assert status in (1, 2) and said.startswith(words), said
+    status, said = lab("pack", tmp_path / "saved.zarr", tmp_path / "packed.zarr", option, value)
+    assert status == 2 and re.match(words, said), said
     assert not (tmp_path / "packed.zarr").exists()
 
 
-def test_the_command_line_packs_on_a_cluster(tmp_path):
-    from distributed import LocalCluster
+def test_a_cluster_that_is_not_there_is_told(tmp_path):
+    command = [sys.executable, "-m", "maestro_lab", "pack", "landscape", tmp_path / "packed.zarr"]
+    done = subprocess.run(
+        [*command, "--cluster", "nonsense://x"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2, "it may not be in this process: a client that fails stays there"
+    assert done.stderr.startswith("no dask cluster at nonsense://x\n"), done.stderr
+    assert list(tmp_path.iterdir()) == []
 
+
+def test_the_command_line_packs_on_a_cluster(tmp_path):
     save_cube(make_cube(("dem",)), tmp_path / "saved.zarr")
-    with LocalCluster(processes=False, dashboard_address=None) as cluster:
+    with LocalCluster(n_workers=1, processes=False, dashboard_address=None) as cluster:
         where = "--cluster", cluster.scheduler_address
         assert lab("pack", tmp_path / "saved.zarr", tmp_path / "a.zarr", *where)[0] == 0
+        (worker,) = cluster.workers.values()
+        assert worker.state.executed_count > 2, "the work was done there"
     pack_cube(open_store(tmp_path / "saved.zarr"), tmp_path / "b.zarr")
     assert contents(tmp_path / "a.zarr") == contents(tmp_path / "b.zarr")

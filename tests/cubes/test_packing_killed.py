@@ -185,14 +185,19 @@ def test_processes_write_the_same(small, expected, tmp_path):
 @pytest.fixture(params=[{"processes": False}, {"n_workers": 1}], ids=["threads", "process"])
 def cluster(request):
     options = {"threads_per_worker": 2, "dashboard_address": None, **request.param}
-    with LocalCluster(**options) as cluster, Client(cluster):
-        yield cluster
+    with LocalCluster(**options) as cluster, Client(cluster) as client:
+        yield client
+
+
+def jobs_done(dask_worker):
+    return dask_worker.state.executed_count
 
 
 def test_a_cluster_writes_the_same(cluster, small, expected, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # the workers have been elsewhere since they began
     path = pack_cube(small, "small.zarr", samples=SAMPLES)
     assert contents(tmp_path / path) == expected
+    assert sum(cluster.run(jobs_done).values()) > len(expected) / 4, "the work was done there"
     files = from_files(make_cube(n=4), tmp_path / "native")
     same_cube(open_store(pack_cube(files, "files.zarr", samples=1)), make_cube(n=4))
     (tmp_path / "native" / "s2" / "1.npy").unlink()
