@@ -150,7 +150,7 @@ def catalog(path: str | Path | None = None) -> Catalog:
     return Catalog(path, entries)
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
     """Refuses a key that is there twice; plain YAML would keep the last without a word."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:

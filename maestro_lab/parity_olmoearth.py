@@ -28,8 +28,8 @@ from maestro_lab.models.olmoearth.official import (
 from maestro_lab.models.olmoearth.sample import MISSING, PREDICTED, Layout, Sample
 from maestro_lab.models.weights import load_into
 from maestro_lab.parity import CaseReport
+from maestro_lab.published.olmoearth import read_json
 from maestro_lab.published.olmoearth_config import config_from_official
-from maestro_lab.published.olmoearth_saved import read_json
 
 __all__ = ["OlmoEarthReport", "as_published", "check_olmoearth", "olmoearth_folders"]
 
@@ -170,7 +170,8 @@ class _Case:
     def _predictions(self, sample: Sample, states: Mapping[str, Tensor], encoded: Encoded) -> None:
         layout = self.model.layouts(sample)[1]
         predicted = self.model.predict(sample, states, encoded)
-        for name, target in self.model.targets(sample).items():
+        targets = self.model.targets(sample, self.model.encoder.embedding.patches(sample))
+        for name, target in targets.items():
             asked, there = (
                 as_published(mask, layout, name)
                 for mask in (states[name] == PREDICTED, states[name] != MISSING)

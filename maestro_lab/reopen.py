@@ -9,28 +9,31 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 import xarray as xr
 
 from maestro_lab.bands import group_bands
-from maestro_lab.batches import CubeDataset, check_contract, contract_for, cut_for
+from maestro_lab.batches import contract_for
 from maestro_lab.catalogue import open_cube
 from maestro_lab.cubes.contract import modality_names
 from maestro_lab.cubes.packed.arrays import PackedSeries
 from maestro_lab.cubes.reading import read_of
+from maestro_lab.datasets import check_cube, inputs_of, train_and_held_out
 from maestro_lab.errors import RunError
 from maestro_lab.models.config import MaestroConfig
-from maestro_lab.models.maestro import Maestro
 from maestro_lab.models.official import from_official
+from maestro_lab.models.olmoearth.model import OlmoEarth
 from maestro_lab.models.predictor import Predictor
+from maestro_lab.models.systems import Model, build_model
 from maestro_lab.models.warm import warm_start
 from maestro_lab.models.weights import LoadReport, load_model
+from maestro_lab.olmoearth.choosing import olmoearth_config
 from maestro_lab.published.lightning import read_lightning
+from maestro_lab.published.olmoearth import load_olmoearth
 from maestro_lab.runs import open_run
 from maestro_lab.training.config import TrainingConfig
 from maestro_lab.training.pretrain import pretrain
 
-__all__ = ["Pretrained", "begin_from", "build_model", "fingerprint", "in_memory", "pretrained"]
+__all__ = ["Pretrained", "begin_from", "fingerprint", "in_memory", "pretrained"]
 
 IN_MEMORY = 4e9
 
@@ -71,15 +74,8 @@ def fingerprint(cube: xr.DataTree, samples: int = 8) -> str:
     return digest.hexdigest()[:16]
 
 
-def build_model(config: MaestroConfig, seed: int = 0) -> Maestro:
-    """Build a model with random weights that depend on ``seed`` alone."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        return Maestro(config)
-
-
 def begin_from(
-    model: Maestro,
+    model: Model,
     source: str | Path,
     *,
     names: Mapping[str, str] | None = None,
@@ -92,7 +88,8 @@ def begin_from(
     model
         Changed in place.
     source
-        A folder with weights of ours, or a published ``.ckpt`` or ``.safetensors``.
+        A folder with weights of ours, or a published ``.ckpt`` or ``.safetensors`` of MAESTRO, or
+        a published folder of OlmoEarth.
     names, fresh
         As in :func:`~maestro_lab.models.warm.warm_start`.
 
@@ -102,7 +99,7 @@ def begin_from(
         If the weights cannot be read, or do not fit.
     """
     if Path(source).is_dir():
-        other, _ = load_model(source)
+        other = _published(source) or load_model(source)[0]
         state = other.state_dict()
         if isinstance(other, Predictor):
             state = other.encoder.state_dict()
@@ -125,14 +122,14 @@ class Pretrained:
         Seed of the pretraining.
     """
 
-    model: Maestro
+    model: Model
     cube: xr.DataTree
     source: str
     seed: int
 
     def __repr__(self) -> str:
         parameters = sum(p.numel() for p in self.model.parameters())
-        return f"{self.source}\n{parameters:,} parameters\n{self.model.config.contract}"
+        return f"{self.source}\n{parameters:,} parameters\n{inputs_of(self.model.config)}"
 
 
 def pretrained(
@@ -141,16 +138,20 @@ def pretrained(
     cube: str = "romania",
     root: str = "",
     options: Mapping[str, Any] | None = None,
+    system: str = "maestro",
 ) -> Pretrained:
     """Open a pretraining run: its weights, and the cube its card names.
 
     Parameters
     ----------
     folder
-        A run folder of notebook 02. Empty: a tiny model is trained here and now, on ``cube``, for
-        a few epochs; enough to see what a notebook does, not to learn much.
+        A run folder of notebook 02, or a folder of published OlmoEarth weights, whose licence
+        you accept with the variable that the error names. Empty: a tiny model is trained here and
+        now, on ``cube``, for a few epochs; enough to see what a notebook does, not to learn much.
     cube, root, options
-        The cube of that tiny model; a run brings its own.
+        The cube of that tiny model, or of published weights; a run brings its own.
+    system
+        Of that tiny model: "maestro" or "olmoearth".
 
     Raises
     ------
@@ -162,7 +163,12 @@ def pretrained(
         If the cube lacks what the model needs.
     """
     if not folder:
-        return _tiny(cube, root, dict(options or {}))
+        return _tiny(cube, root, dict(options or {}), system)
+    official = _published(folder)
+    if official is not None:
+        data = in_memory(open_cube(cube, root=root, **dict(options or {})))
+        check_cube(official.config, data)
+        return Pretrained(official, data, f"published weights of {Path(folder).name}", 0)
     run = open_run(folder)
     model, report = load_model(run.folder)
     model = model.encoder if isinstance(model, Predictor) else model
@@ -177,7 +183,7 @@ def pretrained(
         _found(parameters.get(key, ""), run.card.get("cwd", "")) for key in ("cube", "root")
     )
     data = in_memory(open_cube(name, root=folder, **parameters.get("options", {})))
-    check_contract(data, model.config.contract)  # says which modality, band or unit differs
+    fitting = check_cube(model.config, data)  # says which modality, band or unit differs
     recorded, now = run.card.get("fingerprint"), fingerprint(data)
     if recorded and recorded != now:
         raise RunError(
@@ -186,8 +192,13 @@ def pretrained(
             found=f"{now}: other samples, splits, dates or pixels",
             do="bring the old cube back, or pretrain on the new one",
         )
-    fitting = cut_for(data, model.config.contract)
     return Pretrained(model, fitting, f"{run.shown}: {report}", parameters.get("seed", 0))
+
+
+def _published(folder: str | Path) -> OlmoEarth | None:
+    """Load published weights of OlmoEarth; None if a folder holds something else."""
+    there = [(Path(folder) / name).is_file() for name in ("config.json", "weights.pth")]
+    return load_olmoearth(folder).model if all(there) else None
 
 
 def _found(path: str, cwd: str) -> str:
@@ -196,11 +207,16 @@ def _found(path: str, cwd: str) -> str:
     return str(there) if path and cwd and not Path(path).exists() and there.exists() else path
 
 
-def _tiny(name: str, root: str, options: dict[str, Any]) -> Pretrained:
-    data = in_memory(open_cube(name, root=root, **options))
-    groups = {m: g.groups for m, g in group_bands(data).items()}
-    contract = contract_for(data, norm_groups=groups)
-    model = build_model(MaestroConfig(contract, "nano"))
-    config = TrainingConfig(epochs=4, batch_size=16, base_lr=1e-3)
-    pretrain(model, CubeDataset(data, contract, split="train"), config)
-    return Pretrained(model, cut_for(data, contract), "a tiny model, trained here for 4 epochs", 0)
+def _tiny(name: str, root: str, options: dict[str, Any], system: str) -> Pretrained:
+    config = TrainingConfig.published(system, epochs=4, batch_size=16, base_lr=1e-3)
+    data, crops = in_memory(open_cube(name, root=root, **options)), {}
+    if system == "olmoearth":
+        # So few steps teach nothing while blocks are skipped and bands dropped.
+        takes = olmoearth_config(data, drop_path=0.0, band_dropout=0.0)
+        crops = {"grid": (1, 3), "budget": 150}
+    else:
+        groups = {m: g.groups for m, g in group_bands(data).items()}
+        takes = MaestroConfig(contract_for(data, norm_groups=groups), "nano")
+    model = build_model(takes)
+    pretrain(model, train_and_held_out(data, takes, **crops)[0], config)
+    return Pretrained(model, check_cube(takes, data), "a tiny model, trained here for 4 epochs", 0)

@@ -13,14 +13,16 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from maestro_lab.batches import CubeDataset
 from maestro_lab.batches.targets import read_target
 from maestro_lab.contract import Contract
+from maestro_lab.datasets import Data, dataset_for
 from maestro_lab.errors import ParameterError
 from maestro_lab.label_curves import CHANCE, LabelCurves, curves_of, trivial_answers, units_of
 from maestro_lab.models.heads import HeadConfig
-from maestro_lab.models.maestro import Maestro
+from maestro_lab.models.olmoearth.config import OlmoEarthConfig
 from maestro_lab.models.predictor import Predictor, PredictorConfig
+from maestro_lab.models.systems import Config, Model
+from maestro_lab.olmoearth.dataset import OlmoEarthDataset
 from maestro_lab.training.config import TrainingConfig
 from maestro_lab.training.progress import Progress
 from maestro_lab.training.tune import PHASES, Tuned, predict, score, tune
@@ -39,18 +41,19 @@ _METRICS = {
 
 def head_for(
     cube: xr.DataTree,
-    contract: Contract,
+    config: Config | Contract,
     target: str = "",
     *,
     reduce: str = "attentive",
     threshold: float = 0.0,
+    patch: int = 0,
 ) -> tuple[str, HeadConfig]:
     """Choose the head for a target of a cube.
 
     Parameters
     ----------
-    cube, contract
-        The cube, and what the model takes of it.
+    cube, config
+        The cube, and the configuration of the model; of MAESTRO the contract will do.
     target
         Name of the target; empty takes the first.
     reduce
@@ -58,6 +61,8 @@ def head_for(
     threshold
         Turn fractions into labels: present above it (published for TreeSatAI-TS: 0.07). 0 learns
         the fractions themselves.
+    patch
+        Pixels along the side of a patch, of OlmoEarth; 0 chooses one.
 
     Returns
     -------
@@ -82,7 +87,7 @@ def head_for(
     size, reference = 0, ""
     if variable.dims[-2:] == ("y", "x"):
         size = variable.sizes["x"]
-        reference = _reference(contract, name, size)
+        reference = _reference(_grids(cube, config, patch), name, size)
     if task in ("fractions", "regression"):
         task = "multilabel" if threshold and task == "fractions" else "regression"
         outputs = variable.shape[1] if variable.ndim == 2 else 1
@@ -93,22 +98,31 @@ def head_for(
     return name, HeadConfig(task, outputs, reduce, reference, size, missing, threshold)
 
 
-def _reference(contract: Contract, target: str, size: int) -> str:
+def _grids(cube: xr.DataTree, config: Config | Contract, patch: int) -> dict[str, int]:
+    """Return the patches along the side of each modality."""
+    if isinstance(config, OlmoEarthConfig):
+        data = OlmoEarthDataset(cube, config, split=None, patch=patch)
+        return dict.fromkeys(data.input.parts, data.grid)
+    contract = config if isinstance(config, Contract) else config.contract
+    return {name: m.grid for name, m in contract.modalities.items()}
+
+
+def _reference(every: Mapping[str, int], target: str, size: int) -> str:
     """Return the modality with the finest grid that divides a map."""
-    grids = {name: m.grid for name, m in contract.modalities.items() if size % m.grid == 0}
+    grids = {name: grid for name, grid in every.items() if size % grid == 0}
     if not grids:
-        found = ", ".join(f"{n} {m.grid}" for n, m in contract.modalities.items())
+        found = ", ".join(f"{name} {grid}" for name, grid in every.items())
         raise ParameterError(
             f"{target} has {size} x {size} pixels, which fit no grid of the model",
             expected=f"a modality whose patches along one side divide {size}",
             found=found,
-            do="pretrain with other patches, or take another target",
+            do="take other patches, or another target",
         )
     return max(grids, key=lambda name: grids[name])
 
 
 def compare_phases(
-    model: Maestro,
+    model: Model,
     cube: xr.DataTree,
     target: str = "",
     *,
@@ -122,6 +136,9 @@ def compare_phases(
     threshold: float = 0.0,
     patience: int | None = None,
     precision: str = "auto",
+    patch: int = 0,
+    freeze: float = 0.0,
+    encoder_rate: float = 1.0,
     draws: int = 1000,
 ) -> LabelCurves:
     """Train heads with and without a pretrained encoder, on several shares of the labels.
@@ -153,6 +170,10 @@ def compare_phases(
         Learning rate for a batch of three, one for all phases or one for each.
     patience
         Evaluations without a better validation score before a run stops.
+    patch
+        Pixels along the side of a patch, of OlmoEarth; 0 chooses one.
+    freeze, encoder_rate
+        As in :func:`~maestro_lab.training.tune.tune`.
     draws
         Bootstrap draws.
 
@@ -162,25 +183,25 @@ def compare_phases(
         For an unknown phase, a share outside (0, 1], or a cube without samples to test on.
     """
     _check(phases, fractions, seeds, steps, base_lr)
-    name, head = head_for(cube, model.config.contract, target, reduce=reduce, threshold=threshold)
-    config = PredictorConfig(model.config, {name: head})
-    test = _data(cube, model, name, "test", None, seed=0)
-    fractions = {len(_data(cube, model, name, "train", f, 0)): f for f in fractions}.values()
+    name, config = _predictor(model, cube, target, reduce, threshold, patch)
+    head = config.heads[name]
+    test = _data(cube, config, name, "test", None, seed=0)
+    fractions = {len(_data(cube, config, name, "train", f, 0)): f for f in fractions}.values()
     rates = base_lr if isinstance(base_lr, Mapping) else dict.fromkeys(phases, base_lr)
     found: dict[tuple[str, float], list[np.ndarray]] = {}
     runs_in_all = len(fractions) * seeds * len(phases)
     progress = Progress(runs_in_all, samples=0)
     rows, block = [], np.asarray(cube["block"].values)[test.index]
     for fraction, seed in itertools.product(fractions, range(seeds)):
-        train = _data(cube, model, name, "train", fraction, seed)
-        val = _validation(cube, model, name, fraction, seed)
+        train = _data(cube, config, name, "train", fraction, seed)
+        val = _validation(cube, config, name, fraction, seed)
         settings = _settings(len(train), steps, batch_size, seed, precision)
         for phase in phases:
             predictor = Predictor(copy.deepcopy(model), config)
             training = TrainingConfig(base_lr=rates[phase], **settings)
             tuned = tune(
                 predictor, train, training, phase=phase, val=val, patience=patience,
-                progress="silent",
+                freeze=freeze, encoder_rate=encoder_rate, progress="silent",
             )  # fmt: skip
             answers = predict(predictor, test)[name]
             truth, guessed, units = units_of(head, answers, answers.answers, block)
@@ -199,7 +220,7 @@ def compare_phases(
 
 
 def tune_on(
-    model: Maestro,
+    model: Model,
     cube: xr.DataTree,
     target: str = "",
     *,
@@ -211,6 +232,9 @@ def tune_on(
     threshold: float = 0.0,
     patience: int | None = None,
     precision: str = "auto",
+    patch: int = 0,
+    freeze: float = 0.0,
+    encoder_rate: float = 1.0,
     seed: int = 0,
     folder: Path | None = None,
 ) -> tuple[Predictor, Tuned, dict[str, float]]:
@@ -218,8 +242,10 @@ def tune_on(
 
     Parameters
     ----------
-    model, cube, target, reduce, threshold, steps, batch_size, base_lr, patience, precision
+    model, cube, target, reduce, threshold, steps, batch_size, base_lr
         As in :func:`compare_phases`; the model stays as it is.
+    patience, precision, patch, freeze, encoder_rate
+        As in :func:`compare_phases`.
     phase
         One of :data:`~maestro_lab.training.tune.PHASES`.
     seed
@@ -234,17 +260,31 @@ def tune_on(
         samples.
     """
     _check([phase], [1.0], 1, steps, base_lr)
-    name, head = head_for(cube, model.config.contract, target, reduce=reduce, threshold=threshold)
-    predictor = Predictor(copy.deepcopy(model), PredictorConfig(model.config, {name: head}))
-    train = _data(cube, model, name, "train", None, seed)
-    val = _validation(cube, model, name, 1.0, seed)
+    name, config = _predictor(model, cube, target, reduce, threshold, patch)
+    predictor = Predictor(copy.deepcopy(model), config)
+    train = _data(cube, config, name, "train", None, seed)
+    val = _validation(cube, config, name, 1.0, seed)
     settings = _settings(len(train), steps, batch_size, seed, precision)
     rate = base_lr[phase] if isinstance(base_lr, Mapping) else base_lr
     tuned = tune(
         predictor, train, TrainingConfig(base_lr=rate, **settings), phase=phase, val=val,
-        patience=patience, folder=folder,
+        patience=patience, freeze=freeze, encoder_rate=encoder_rate, folder=folder,
     )  # fmt: skip
-    return predictor, tuned, score(predictor, _data(cube, model, name, "test", None, seed))
+    return predictor, tuned, score(predictor, _data(cube, config, name, "test", None, seed))
+
+
+def _predictor(
+    model: Model, cube: xr.DataTree, target: str, reduce: str, threshold: float, patch: int
+) -> tuple[str, PredictorConfig]:
+    """Choose the head for a target, and the patches of a model that takes any."""
+    options = {"reduce": reduce, "threshold": threshold, "patch": patch}
+    name, head = head_for(cube, model.config, target, **options)
+    if not isinstance(model.config, OlmoEarthConfig):
+        if patch:
+            raise ParameterError("patch of a MAESTRO model", expected="0", found=patch)
+        return name, PredictorConfig(model.config, {name: head})
+    data = OlmoEarthDataset(cube, model.config, split=None, patch=patch)
+    return name, PredictorConfig(model.config, {name: head}, data.patch, data.grid)
 
 
 def _check(
@@ -273,31 +313,32 @@ def _check(
 
 def _data(
     cube: xr.DataTree,
-    model: Maestro,
+    config: PredictorConfig,
     target: str,
     split: str,
     fraction: float | None,
     seed: int,
     least: int = _LEAST,
-) -> CubeDataset:
+) -> Data:
     """Return samples of a split, or a share of them drawn by a seed; larger shares hold smaller."""
     names = np.asarray(cube["split"].values).astype(str)
     samples = np.flatnonzero(names == split)
     if fraction is not None and len(samples):
         order = np.random.default_rng([seed, len(split)]).permutation(samples)
         samples = np.sort(order[: max(min(least, len(samples)), round(fraction * len(samples)))])
-    return CubeDataset(
-        cube, model.config.contract, split=split, seed=seed, train=split == "train",
-        targets=[target], samples=samples if len(samples) else None,
+    options = {"patch": config.patch} if config.patch else {}
+    return dataset_for(
+        config.encoder, cube, split=split, seed=seed, train=split == "train",
+        targets=[target], samples=samples if len(samples) else None, **options,
     )  # fmt: skip
 
 
 def _validation(
-    cube: xr.DataTree, model: Maestro, target: str, fraction: float, seed: int
-) -> CubeDataset | None:
+    cube: xr.DataTree, config: PredictorConfig, target: str, fraction: float, seed: int
+) -> Data | None:
     if "val" not in np.asarray(cube["split"].values).astype(str):
         return None
-    return _data(cube, model, target, "val", fraction, seed, least=16)
+    return _data(cube, config, target, "val", fraction, seed, least=16)
 
 
 def _settings(

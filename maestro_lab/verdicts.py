@@ -10,7 +10,7 @@ import pandas as pd
 
 from maestro_lab.bands import Grouping, Stability
 from maestro_lab.label_curves import LabelCurves
-from maestro_lab.training.probe import ProbeResult
+from maestro_lab.training.probe import ProbeResult, probe_name
 from maestro_lab.training.scores import NAMES
 
 __all__ = [
@@ -191,6 +191,7 @@ def _decided(low: float, high: float) -> str:
 
 
 def _probe_sentence(result: ProbeResult, method: str) -> str:
+    name = probe_name(method)
     differences = result.differences[result.differences["probe"] == method]
     first = differences.iloc[0]["better"]
     score, low, high = result.score(first, method)
@@ -209,6 +210,6 @@ def _probe_sentence(result: ProbeResult, method: str) -> str:
         parts.append(f"against {row.worse} ({other:.2f}) {words}: {interval}")
     shown = "" if math.isnan(low) else f" [{low:.2f}, {high:.2f}]"
     return (
-        f"{method.capitalize()} probe: {_NAMES[result.metric]} {score:.2f}{shown} with the "
+        f"{name[0].upper()}{name[1:]}: {_NAMES[result.metric]} {score:.2f}{shown} with the "
         f"{first}; {'; '.join(parts)}."
     )

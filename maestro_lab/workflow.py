@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,15 +10,13 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from maestro_lab.batches import CubeDataset, cut_for
+from maestro_lab.batches import CubeDataset, contract_for
 from maestro_lab.batches.seasons import seasonal_medians
 from maestro_lab.batches.targets import Target, target_at
-from maestro_lab.contract import Contract
 from maestro_lab.cubes.contract import window_side
 from maestro_lab.cubes.splits import leakage
-from maestro_lab.errors import ParameterError
-from maestro_lab.models.maestro import Maestro
-from maestro_lab.reopen import build_model
+from maestro_lab.datasets import Data, dataset_for
+from maestro_lab.models.systems import Config, Model, build_model
 from maestro_lab.training.embed import embed, reference_grid
 from maestro_lab.training.probe import METHODS, ProbeResult, probe, units
 from maestro_lab.training.scores import with_interval
@@ -25,50 +24,14 @@ from maestro_lab.training.scores import with_interval
 __all__ = [
     "Features",
     "features",
-    "held_out",
     "leakage_report",
     "probe_places",
     "probe_results",
     "probe_target",
     "reconstruction_results",
-    "train_and_held_out",
 ]
 
-HELD_OUT = ("val", "test")
 PRETRAINED, RANDOM, MEDIANS = "pretrained encoder", "random weights", "seasonal medians"
-
-
-def held_out(
-    cube: xr.DataTree, contract: Contract, split: str = "", *, seed: int = 0
-) -> CubeDataset:
-    """Return samples to evaluate on: ``split``, else val where there is one, else test.
-
-    Raises
-    ------
-    ParameterError
-        If no split is named and nothing is held out.
-    """
-    if not split:
-        there = set(np.asarray(cube["split"].values).astype(str))
-        split = next((s for s in HELD_OUT if s in there), "")
-    if not split:
-        raise ParameterError(
-            "nothing is held out in this cube",
-            expected=f"samples in split {' or '.join(HELD_OUT)}",
-            found=", ".join(sorted(there)),
-            do="name a split to look at, or open a cube with held-out samples",
-        )
-    return CubeDataset(cut_for(cube, contract), contract, split=split, seed=seed, train=False)
-
-
-def train_and_held_out(
-    cube: xr.DataTree, contract: Contract, *, seed: int = 0
-) -> tuple[CubeDataset, CubeDataset | None]:
-    """Return the samples to train on, and those whose loss is watched; None if none is held out."""
-    watched = None
-    if np.isin(np.asarray(cube["split"].values).astype(str), HELD_OUT).any():
-        watched = held_out(cube, contract, seed=seed)
-    return CubeDataset(cube, contract, seed=seed), watched
 
 
 @dataclass(frozen=True)
@@ -91,40 +54,62 @@ class Features:
 
 
 def features(
-    model: Maestro,
+    model: Model,
     cube: xr.DataTree,
     *,
     random_encoders: int = 3,
     date_draws: int = 4,
-    split: tuple[str, ...] = ("train", "test"),
+    split: tuple[str, ...] = ("train", "val", "test"),
+    compare: Mapping[str, Model] | None = None,
+    **options: Any,
 ) -> Features:
     """Embed a cube with a model, with random weights, and with seasonal medians.
 
     Parameters
     ----------
     model, cube
-        A pretrained model and its cube.
+        A pretrained model of either system, and its cube.
     random_encoders
         How many models of the same shape with random weights.
     date_draws
-        Choices of dates that embeddings are averaged over.
+        Choices of dates that embeddings of MAESTRO are averaged over.
     split
-        Which samples.
+        Which samples; some probes choose their settings on those of val.
+    compare
+        Name to further models that see the same cube; each stands beside one of its own kind with
+        random weights, and all on the grid of the first.
+    options
+        As in :func:`~maestro_lab.datasets.dataset_for`, for the first model.
     """
-    data = CubeDataset(cube, model.config.contract, split=split, train=False)
-    grid = reference_grid(model)
-    others = [build_model(model.config, 1000 + k) for k in range(random_encoders)]
-
-    def table(encoder: Maestro) -> np.ndarray:
-        return embed(encoder, data, grid=grid, draws=date_draws).features
-
+    data = dataset_for(model.config, cube, split=split, **options)
+    grid = reference_grid(model, data)
     device = next(model.parameters()).device
+
+    def table(encoder: Model, seen: Data) -> np.ndarray:
+        return embed(encoder.to(device), seen, grid=grid, draws=date_draws).features
+
+    def untrained(config: Config, seen: Data) -> list[np.ndarray]:
+        return [table(build_model(config, 1000 + k), seen) for k in range(random_encoders)]
+
     tables = {
-        MEDIANS: [seasonal_medians(data, grid)],
-        RANDOM: [table(other.to(device)) for other in others],
-        PRETRAINED: [table(model)],
+        MEDIANS: [seasonal_medians(_plain(data, cube, split), grid)],
+        RANDOM: untrained(model.config, data),
+        PRETRAINED: [table(model, data)],
     }
+    for name, other in (compare or {}).items():
+        seen = dataset_for(other.config, cube, split=split)
+        tables[f"{name}, {RANDOM}"] = untrained(other.config, seen)
+        tables[name] = [table(other, seen)]
     return Features({k: v for k, v in tables.items() if v}, data.index, grid)
+
+
+def _plain(data: Data, cube: xr.DataTree, split: tuple[str, ...]) -> CubeDataset:
+    """Return the samples with every date they have, for medians."""
+    if isinstance(data, CubeDataset):
+        return data
+    names = [part.name for parts in data.input.parts.values() for part in parts]
+    contract = contract_for(cube, modalities=names)
+    return CubeDataset(cube, contract, split=split, train=False)
 
 
 def probe_target(

@@ -18,6 +18,14 @@ REPOSITORY = Path(__file__).parent.parent
 SHARED = REPOSITORY.parent / "shared"
 
 
+def pytest_collection_modifyitems(items):
+    """Long files come first: no worker of pytest-xdist is left alone with one at the end."""
+    long = {
+        item.path for item in items if {"slow", "notebooks"} & {m.name for m in item.iter_markers()}
+    }
+    items.sort(key=lambda item: item.path not in long)
+
+
 @pytest.fixture(autouse=True)
 def _one_thread():
     """Bits depend on the number of threads; so do timings on a busy machine."""

@@ -251,8 +251,8 @@ def test_more_mistakes_are_counted(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (b"cubes: [", r"is not YAML at line 1\n.*expected the node"),
-        (b"version: 1\n\tcubes: 1", r"is not YAML at line 2\n.*cannot start any token"),
+        (b"cubes: [", r"is not YAML at line [12]\n.*expected"),
+        (b"version: 1\n\tcubes: 1", r"is not YAML at line 2\n.*(?:tab|token)"),
         (b"version: 1\nversion: 1", r"is not YAML at line 2\n.*'version' is there twice"),
         (b"version: 1\ncubes:\n  a: 1\n  b: 2\n  a: 3", r"YAML at line 5\n.*'a' is there twice"),
         (b"title: Caf\xe9", r"cannot be read\n.*UTF-8"),

@@ -125,7 +125,8 @@ def test_a_room_knows_its_own_libraries_only(where, never):
 
 
 ROOMS = ("catalogue", "cubes", "bands", "batches", "models", "published", "training", "runs",
-         "figures", "explore", "reopen", "band_steps", "workflow", "verdicts", "cli")  # fmt: skip
+         "figures", "explore", "reopen", "band_steps", "workflow", "verdicts", "cli", "olmoearth",
+         "datasets", "tuning")  # fmt: skip
 MAY_IMPORT = {
     "cubes": (),
     "bands": ("cubes",),
@@ -135,6 +136,7 @@ MAY_IMPORT = {
     "published": ("catalogue", "models"),
     "training": ("batches", "cubes", "models"),
     "runs": (),
+    "olmoearth": ("batches", "cubes", "models"),
     "figures": ("bands", "batches", "cubes", "models", "training"),
     "explore": ("bands", "batches", "cubes", "figures", "models", "training"),
 }

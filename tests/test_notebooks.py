@@ -4,11 +4,14 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+from contextlib import chdir
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from maestro_lab.cli import main
 from maestro_lab.models.weights import load_model
@@ -20,11 +23,22 @@ LANDSCAPE = "{samples: 64, modalities: [s2, dem], seed: 3}"
 
 
 def lab(*args, cwd):
-    """Run maestro-lab as a user does; return what it printed."""
+    """Run maestro-lab in this process, from a folder; return what it printed."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        with chdir(cwd):
+            done = CliRunner().invoke(main, [str(a) for a in args])
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+def lab_from_a_shell(*args, cwd):
+    """Run maestro-lab as a user does, in a process of its own."""
     command = [sys.executable, "-m", "maestro_lab", *map(str, args)]
     done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
@@ -89,20 +103,10 @@ def chain(tmp_path_factory):
     top = tmp_path_factory.mktemp("chain")
     one, two, three, four, five = NOTEBOOKS[:5]
     cube = ["-p", "cube", "landscape", "-p", "options", LANDSCAPE]
-    lab(
-        "run",
-        one,
-        "--run",
-        "out/1",
-        *cube,
-        "-p",
-        "linkage",
-        "complete",
-        "-p",
-        "groups",
-        "3",
+    lab_from_a_shell(
+        "run", one, "--run", "out/1", *cube, "-p", "linkage", "complete", "-p", "groups", "3",
         cwd=top,
-    )
+    )  # fmt: skip
     lab(
         "run", two, "--run", "out/2", *cube, "-p", "band_groups", "out/1", "-p", "fusion", "mod",
         "-p", "dates", "{s2: 6}", "-p", "epochs", "2", "-p", "batch_size", "8", "-p", "seed", "5",

@@ -11,7 +11,6 @@ import pandas as pd
 import xarray as xr
 from scipy.cluster.hierarchy import cut_tree, leaves_list, linkage
 from scipy.spatial.distance import squareform
-from sklearn.metrics import silhouette_score
 
 from maestro_lab.bands.between import STATISTICS, distances
 from maestro_lab.bands.groups import BandGroups
@@ -174,6 +173,8 @@ def cluster(
 def _silhouette(matrix: np.ndarray, labels: np.ndarray) -> float:
     if not 1 < len(set(labels)) < len(labels):
         return float("nan")
+    from sklearn.metrics import silhouette_score
+
     return float(silhouette_score(matrix, labels, metric="precomputed"))
 
 

@@ -25,7 +25,7 @@ from maestro_lab.cubes.reading import Where
 from maestro_lab.cubes.windows import Lattice, lattice
 from maestro_lab.errors import ContractError, ParameterError, SampleError
 
-__all__ = ["CubeDataset", "normalise"]
+__all__ = ["CubeDataset", "as_tensor", "choose_samples", "generator", "normalise", "turned"]
 
 _IN_MEMORY = 4e9  # bytes; larger cubes are read batch by batch
 Corner = tuple[int, int] | None
@@ -33,6 +33,7 @@ Corner = tuple[int, int] | None
 
 
 def generator(*key: int) -> np.random.Generator:
+    """Return random numbers that follow from a key alone."""
     return np.random.Generator(np.random.Philox(np.random.SeedSequence(list(key))))
 
 
@@ -87,9 +88,7 @@ class CubeDataset(Dataset):
     ) -> None:
         check_contract(cube, contract)
         self.contract, self.seed, self.train = contract, seed, train
-        self.index = _samples(cube, split)
-        if samples is not None:
-            self.index = _chosen(self.index, samples, split)
+        self.index = choose_samples(cube, split, samples)
         self.split = (
             "all" if split is None else split if isinstance(split, str) else ", ".join(split)
         )
@@ -112,6 +111,11 @@ class CubeDataset(Dataset):
 
     def __repr__(self) -> str:
         return f"{len(self)} samples ({self.split}) of {', '.join(self.sources)}"
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of a sample."""
+        return sum(m.tokens for m in self.contract.modalities.values())
 
     @property
     def has_choice(self) -> bool:
@@ -141,7 +145,7 @@ class CubeDataset(Dataset):
             at = corners if source.is_map else [None] * len(corners)
             where = [self._where(f"{TARGETS}/{name}", corner) for corner in at]
             chosen = source.rows(rows, where)
-            targets[name] = _tensor(_turned(chosen, turns) if source.is_map else chosen)
+            targets[name] = as_tensor(turned(chosen, turns) if source.is_map else chosen)
         return Batch(
             series,
             torch.from_numpy(self.ref_date[rows]),
@@ -152,7 +156,7 @@ class CubeDataset(Dataset):
     def labels(self, target: str) -> torch.Tensor:
         """Return a target of all samples, in their order, as the cube holds it."""
         rows = range(len(self))
-        return _tensor(self.targets[target].rows(rows, [None] * len(rows)))
+        return as_tensor(self.targets[target].rows(rows, [None] * len(rows)))
 
     def _draw(self, epoch: int, row: int) -> tuple[np.ndarray, Corner]:
         """Draw how a window is turned, and where in its sample it lies."""
@@ -203,7 +207,7 @@ class CubeDataset(Dataset):
         scaled = _scaled(values, m, turns)
         whole = bool(valid.all())
         if not whole:
-            valid = _turned(valid, turns)
+            valid = turned(valid, turns)
             scaled = _fill(scaled, valid)
         return Series(
             torch.from_numpy(scaled),
@@ -212,7 +216,8 @@ class CubeDataset(Dataset):
         )
 
 
-def _tensor(values: np.ndarray) -> torch.Tensor:
+def as_tensor(values: np.ndarray) -> torch.Tensor:
+    """Copy to a tensor; whole numbers become int64."""
     kind = np.int64 if values.dtype.kind in "iub" else values.dtype
     return torch.from_numpy(np.ascontiguousarray(values, kind))
 
@@ -270,11 +275,25 @@ def _turn(image: np.ndarray, turn: np.ndarray) -> np.ndarray:
     return np.swapaxes(image, -1, -2) if across else image
 
 
-def _turned(images: np.ndarray, turns: Sequence[np.ndarray]) -> np.ndarray:
+def turned(images: np.ndarray, turns: Sequence[np.ndarray]) -> np.ndarray:
     """Mirror and transpose the last two dimensions, sample by sample."""
     if not np.any(turns):
         return images
     return np.stack([_turn(image, turn) for image, turn in zip(images, turns, strict=True)])
+
+
+def choose_samples(
+    cube: xr.DataTree, split: str | Sequence[str] | None, samples: Sequence[int] | None = None
+) -> np.ndarray:
+    """Return numbers of the samples of some splits; of ``samples`` alone, if they are given.
+
+    Raises
+    ------
+    ParameterError
+        If a split is unknown, no sample is left, or a number is not among them.
+    """
+    index = _samples(cube, split)
+    return index if samples is None else _chosen(index, samples, split)
 
 
 def _samples(cube: xr.DataTree, split: str | Sequence[str] | None) -> np.ndarray:

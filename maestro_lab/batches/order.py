@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from collections.abc import Iterator
 from typing import Any
 
@@ -92,7 +93,9 @@ def loader(
     )  # fmt: skip
     more: dict[str, Any] = {}
     if workers:
-        more = {"multiprocessing_context": "forkserver", "persistent_workers": True}
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(["__main__", __package__])  # imported once, for all workers
+        more = {"multiprocessing_context": context, "persistent_workers": True}
     return DataLoader(
         data, batch_sampler=order, collate_fn=_identity, num_workers=workers, pin_memory=pin, **more
     )

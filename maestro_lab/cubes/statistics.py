@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -95,18 +96,29 @@ def _measure(ds: xr.Dataset, samples: Sequence[int]) -> pd.DataFrame:
     pixels = ds["values"].shape[-2:]
     images = int(dates[list(samples)].sum())
     every = max(1, images * pixels[0] * pixels[1] // _KEPT)
-    read = read_of(ds)
-    for sample in samples:
-        if not dates[sample]:
-            continue
-        if read is not None:
-            values, valid = read(int(sample), whole(pixels))
-        else:
-            one = ds[["values", "valid"]].isel(sample=sample, time=slice(0, int(dates[sample])))
-            values, valid = one["values"].values, one["valid"].values
+    for values, valid in _images(ds, [int(s) for s in samples if dates[s]], dates):
         sums.add(np.moveaxis(values, 1, -1)[valid], valid.size, every)
     table = pd.DataFrame(sums.table(), index=bands)
     return table.assign(samples=float(len(samples)))
+
+
+def _images(
+    ds: xr.Dataset, samples: Sequence[int], dates: np.ndarray
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Read values (t, band, y, x) and valid (t, y, x) sample by sample, each chunk once."""
+    read = read_of(ds)
+    if read is not None:
+        for sample in samples:
+            yield read(sample, whole(ds["values"].shape[-2:]))
+        return
+    chunks = ds["values"].chunksizes.get("sample", (1,) * ds.sizes["sample"])
+    chunk_of = np.repeat(np.arange(len(chunks)), chunks)
+    for _, group in itertools.groupby(samples, key=lambda sample: chunk_of[sample]):
+        chosen = list(group)
+        part = ds[["values", "valid"]].isel(sample=chosen).compute()
+        for k, sample in enumerate(chosen):
+            dated = slice(0, int(dates[sample]))
+            yield part["values"].values[k, dated], part["valid"].values[k, dated]
 
 
 class _Sums:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
@@ -9,7 +11,11 @@ from matplotlib.figure import Figure
 from maestro_lab.figures.style import COLOURS, WIDTH, bare, finish, new_figure, styled
 from maestro_lab.training.probe import ProbeResult
 
-__all__ = ["embedding_map", "ground_map", "probe_map"]
+__all__ = ["embedding_map", "ground_map", "probe_map", "window_positions"]
+
+_WINDOWS = 8  # from which a location's mean over windows is its position, and not the ground
+_LARGE = 8  # locations along a side that make a window a picture of its own
+_SHOWN = 12
 
 
 def ground_map(
@@ -35,16 +41,13 @@ def ground_map(
         (y, x) or (y, x, k), NaN where there is nothing; None for a cube without positions, or
         whose windows do not lie side by side.
     """
-    side = cube.attrs.get("window")
-    if side is None or "easting" not in cube.data_vars:
+    found = window_positions(cube)
+    if found is None:
         return None
-    east, north = (np.asarray(cube[n].values, float) for n in ("easting", "northing"))
-    column, row = (east - east.min()) / side, (north.max() - north) / side
-    whole = np.allclose(column, np.rint(column)) and np.allclose(row, np.rint(row))
-    shape = (int(np.rint(row.max())) + 1, int(np.rint(column.max())) + 1)
-    if not whole or np.prod(shape) > 4 * len(np.unique(np.stack([row, column]), axis=1).T):
+    shape = tuple(found.max(0) + 1)
+    if np.prod(shape) > 4 * len(np.unique(found, axis=0)):
         return None
-    row, column = (np.rint(a).astype(int)[samples] for a in (row, column))
+    row, column = found[samples].T
     deep = values.reshape(len(values), grid, grid, -1).astype(float)
     total = np.zeros((*shape, grid, grid, deep.shape[-1]))
     count = np.zeros((*shape, 1, 1, 1))
@@ -53,6 +56,20 @@ def ground_map(
     mean = np.where(count > 0, total / np.maximum(count, 1), np.nan)
     image = mean.transpose(0, 2, 1, 3, 4).reshape(shape[0] * grid, shape[1] * grid, -1)
     return image[..., 0] if values.ndim == 2 else image
+
+
+def window_positions(cube: xr.DataTree) -> np.ndarray | None:
+    """Return row and column (sample, 2) of each window among all, counted from the north-west.
+
+    None for a cube without positions, or whose windows are not cut from one raster of windows.
+    """
+    side = cube.attrs.get("window")
+    if side is None or not {"easting", "northing"} <= set(cube.data_vars):
+        return None
+    east, north = (np.asarray(cube[n].values, float) for n in ("easting", "northing"))
+    position = np.stack([north.max() - north, east - east.min()], 1) / side
+    whole = np.rint(position)
+    return whole.astype(int) if np.allclose(position, whole) else None
 
 
 def probe_map(
@@ -129,41 +146,121 @@ def _draw(maps: dict[str, np.ndarray], label: str) -> Figure:
 def embedding_map(
     cube: xr.DataTree, samples: np.ndarray, features: np.ndarray, grid: int
 ) -> Figure | None:
-    """Draw embeddings (sample, location, width) on the ground, as colours.
+    """Draw embeddings as colours, their first three principal components.
 
-    The colours are the first three principal components of what is left once the mean of each
-    location in the window is taken out: tokens carry a code of their position, which says nothing
-    about the ground. The title tells how much that was. None for a cube without a map.
+    Windows that lie side by side make one map of the ground; large windows that do not are drawn
+    one by one. From 8 windows on, the mean of each location in the window is taken out first:
+    tokens carry a code of their position, which says nothing about the ground. The title tells
+    how much that was.
+
+    Parameters
+    ----------
+    cube
+        The cube.
+    samples
+        Numbers of the samples that were embedded.
+    features
+        (sample, location, width), NaN where there is nothing.
+    grid
+        Locations along one side of a window.
+
+    Returns
+    -------
+    matplotlib.figure.Figure or None
+        None for a cube without a map whose windows have fewer than 8 x 8 locations.
     """
+    samples = np.asarray(samples)
+    features, position = _without_position(cube, samples, features)
+    image = ground_map(cube, samples, features, grid)
+    if image is None and grid < _LARGE:
+        return None
+    images = features.reshape(-1, grid, grid, features.shape[-1]) if image is None else image[None]
+    colour, share = _colours(images)
+    title = f"three principal components ({share:.0%} of the variance)".replace("%", " %")
+    if position is not None:
+        title += f",\nposition in the window taken out ({position:.0%})".replace("%", " %")
+    with styled():
+        if image is None:
+            names = [str(name) for name in cube["sample"].values[samples]]
+            return finish(_windows(colour, names, title))
+        return finish(_ground(colour[0], _held_out(cube, samples, grid), title))
+
+
+def _without_position(
+    cube: xr.DataTree, samples: np.ndarray, features: np.ndarray
+) -> tuple[np.ndarray, float | None]:
+    """Return features less the mean of each location, and the share of variance that was."""
+    there = {"easting", "northing"} <= set(cube.data_vars)
+    place = (
+        np.stack([cube[n].values[samples] for n in ("easting", "northing")], 1)
+        if there
+        else samples[:, None]
+    )
+    if len(np.unique(place, axis=0)) < _WINDOWS:
+        return features, None
+    left = features - _mean(features, 0)
+    before, after = (
+        np.nansum(np.square(f, dtype=float)) for f in (features - _mean(features, (0, 1)), left)
+    )
+    return left, float(1 - after / max(before, 1e-12))
+
+
+def _mean(features: np.ndarray, axes: int | tuple[int, int]) -> np.ndarray:
+    """Return the mean of what is there; 0 where nothing is."""
+    count = np.isfinite(features).sum(axes)
+    return np.nansum(features, axes, dtype=float) / np.maximum(count, 1)
+
+
+def _colours(images: np.ndarray) -> tuple[np.ndarray, float]:
+    """Return the first three principal components as RGB, and their share of the variance."""
     from sklearn.decomposition import PCA
 
-    spread = features.var((0, 1)).sum()
-    features = features - features.mean(0)
-    position = 1 - features.var((0, 1)).sum() / max(spread, 1e-12)
-    image = ground_map(cube, samples, features, grid)
-    if image is None:
-        return None
-    flat = image.reshape(-1, image.shape[-1])
+    flat = images.reshape(-1, images.shape[-1])
     there = np.isfinite(flat).all(1)
-    parts = PCA(3, random_state=0)
-    scores = parts.fit_transform(flat[there])
+    parts = PCA(min(3, flat.shape[1], max(int(there.sum()), 1)), random_state=0)
+    with np.errstate(invalid="ignore"):  # embeddings that are all the same have no variance
+        scores = parts.fit_transform(flat[there])
     low, high = np.quantile(scores, [0.02, 0.98], axis=0)
     colour = np.full((len(flat), 3), 0.93)
-    colour[there] = np.clip((scores - low) / np.maximum(high - low, 1e-9), 0, 1)
+    shown = np.clip((scores - low) / np.maximum(high - low, 1e-9), 0, 1)
+    colour[there] = np.pad(shown, ((0, 0), (0, 3 - shown.shape[1])), constant_values=0.5)
+    return colour.reshape(*images.shape[:3], 3), float(
+        np.nan_to_num(parts.explained_variance_ratio_).sum()
+    )
+
+
+def _held_out(cube: xr.DataTree, samples: np.ndarray, grid: int) -> np.ndarray:
     split = np.asarray(cube["split"].values).astype(str)[samples]
     held = ground_map(cube, samples, np.repeat((split == "test")[:, None], grid * grid, 1), grid)
-    with styled():
-        figure = new_figure(3.4)
-        axes = figure.subplots()
-        axes.imshow(colour.reshape(*image.shape[:2], 3))
-        inside = np.nan_to_num(held) > 0.5
-        if inside.any() and not inside.all():
-            axes.contour(inside, [0.5], colors=COLOURS[1], linewidths=1)
+    return np.nan_to_num(held) > 0.5
+
+
+def _ground(colour: np.ndarray, held: np.ndarray, title: str) -> Figure:
+    figure = new_figure(3.4)
+    axes = figure.subplots()
+    axes.imshow(colour)
+    if held.any() and not held.all():
+        axes.contour(held, [0.5], colors=COLOURS[1], linewidths=1)
+        title += ", held-out ground outlined"
+    bare(axes)
+    axes.set_title(title)
+    return figure
+
+
+def _windows(colour: np.ndarray, names: Sequence[str], title: str) -> Figure:
+    shown = min(len(colour), _SHOWN)
+    lines = -(-shown // 4)
+    columns = -(-shown // lines)
+    figure = new_figure(0.45 + lines * (min(WIDTH / columns, 3.2) + 0.15))
+    panels = figure.subplots(lines, columns, squeeze=False).ravel()
+    for axes in panels:
         bare(axes)
-        share = parts.explained_variance_ratio_.sum()
-        title = (
-            f"three principal components ({share:.0%} of the variance),\n"
-            f"position in the window taken out ({position:.0%}), held-out ground outlined"
-        )
-        axes.set_title(title.replace("%", " %"))
-    return finish(figure)
+        axes.set_visible(False)
+    for axes, image, name in zip(panels, colour[:shown], names, strict=False):
+        axes.set_visible(True)
+        axes.imshow(image)
+        axes.set_title(name, fontsize=8)
+    if shown < len(colour):
+        title += f", {shown} of {len(colour)} windows"
+    figure.suptitle(title, fontsize=9)
+    return figure

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from maestro_lab.figures.style import COLOURS, GREY, finish, new_figure, styled
-from maestro_lab.training.probe import ProbeResult
+from maestro_lab.training.probe import ProbeResult, probe_name
 from maestro_lab.training.scores import NAMES
 
 __all__ = ["predicted_and_true", "probe_scores"]
@@ -30,12 +30,12 @@ def probe_scores(result: ProbeResult, *, title: str = "") -> Figure:
                 axes.plot([found["low"], found["high"]], [row, row], color=colour, lw=2)
                 axes.plot(found["score"], row, "o", ms=6, color=colour)
                 axes.annotate(
-                    f"{found['score']:.2f}", (found["score"], row), (0, 5),
+                    f"{found['score']:z.2f}", (found["score"], row), (0, 5),
                     textcoords="offset points", ha="center", fontsize=8,
                 )  # fmt: skip
             axes.set_yticks(range(len(names)), names[::-1])
             axes.set_ylim(-0.6, len(names) - 0.3)
-            axes.set(title=f"{method} probe", xlabel=NAMES[result.metric])
+            axes.set(title=probe_name(method).replace(" (", "\n("), xlabel=NAMES[result.metric])
             axes.grid(axis="x", alpha=0.3, lw=0.5)
         if title:
             blocks = scores["blocks"].iloc[0]
@@ -72,7 +72,7 @@ def predicted_and_true(
             _scatter(axes, truth, predicted, units)
         else:
             _confusion(axes, truth, predicted, classes)
-        axes.set_title(f"{features}, {method} probe")
+        axes.set_title(f"{features}, {probe_name(method)}")
     return finish(figure)
 
 

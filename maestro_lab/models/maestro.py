@@ -100,6 +100,9 @@ class Maestro(nn.Module):
     ['s2']
     """
 
+    only_pretraining = ("to_decoder.", "decoders.", "mask_tokens.", "to_pixels.")
+    """Beginnings of the names of parameters that embeddings do not depend on."""
+
     def __init__(self, config: MaestroConfig) -> None:
         super().__init__()
         self.config = config

@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from torch import Tensor
 
 from maestro_lab.errors import WeightsError
-from maestro_lab.models.maestro import Maestro
+from maestro_lab.models.systems import Model
 from maestro_lab.models.weights import LoadReport
 
 __all__ = ["warm_start"]
 
 
 def warm_start(
-    model: Maestro,
+    model: Model,
     state: Mapping[str, Tensor],
     *,
     names: Mapping[str, str] | None = None,
@@ -52,9 +52,10 @@ def warm_start(
     --------
     >>> from maestro_lab.contract import Contract, Modality
     >>> from maestro_lab.models.config import MaestroConfig
+    >>> from maestro_lab.models.systems import build_model
     >>> s1 = Modality(("VV", "VH"), "dB", gsd=10, pixels=6, patch=2, dates=4)
     >>> there, here = (
-    ...     Maestro(MaestroConfig(Contract({name: s1}, 6), size="nano"))
+    ...     build_model(MaestroConfig(Contract({name: s1}, 6), size="nano"))
     ...     for name in ("s1", "s1_asc")
     ... )
     >>> warm_start(here, there.state_dict(), names={"s1_asc": "s1"}).share

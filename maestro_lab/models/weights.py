@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,18 +16,16 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from maestro_lab.errors import LabError, WeightsError
-from maestro_lab.models.config import MaestroConfig
-from maestro_lab.models.maestro import Maestro
+from maestro_lab.models.olmoearth.config import OlmoEarthConfig
+from maestro_lab.models.olmoearth.norms import input_contract
 from maestro_lab.models.predictor import Predictor, PredictorConfig, build_predictor
+from maestro_lab.models.systems import SYSTEMS, Model, system_of
 
-__all__ = ["LoadReport", "check_fit", "load_into", "load_model", "save_model"]
+__all__ = ["LoadReport", "check_fit", "load_into", "load_model", "save_model", "write_pair"]
 
 WEIGHTS, CONTRACT = "model.safetensors", "model.json"
 _FORMAT = 1
-_KINDS = {
-    "maestro": (MaestroConfig, Maestro),
-    "predictor": (PredictorConfig, build_predictor),
-}
+_KINDS = {**SYSTEMS, "predictor": (PredictorConfig, build_predictor)}
 _AGAIN = "copy the folder again, or train again"
 
 
@@ -70,7 +68,7 @@ class LoadReport:
 
 
 def save_model(
-    model: Maestro | Predictor,
+    model: Model | Predictor,
     folder: str | Path,
     *,
     parameters: Mapping[str, Tensor] | None = None,
@@ -83,7 +81,7 @@ def save_model(
     model
         What to save.
     folder
-        Must exist; both files appear whole or not at all.
+        Made if it is not there; both files appear whole or not at all.
     parameters
         Parameters to save in place of the model's own, such as averaged ones.
     facts
@@ -99,7 +97,59 @@ def save_model(
     WeightsError
         If ``parameters`` are not those of the model, or the files cannot be written.
     """
-    folder = Path(folder)
+    state = {**model.state_dict(), **(parameters or {})}
+    check_fit(model.state_dict(), state, partial=False)
+    state = {name: t.detach().cpu().contiguous().clone() for name, t in state.items()}
+    kind = "predictor" if isinstance(model, Predictor) else system_of(model.config)
+    encoder = model.config.encoder if isinstance(model, Predictor) else model.config
+
+    def card(weights: Path) -> str:
+        content = {
+            "format": _FORMAT,
+            "kind": kind,
+            "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
+            "parameters": sum(t.numel() for t in state.values()),
+            "config": model.config.to_dict(),
+            "facts": dict(facts or {}),
+        }
+        if isinstance(encoder, OlmoEarthConfig):  # MAESTRO's contract is part of its config
+            content["contract"] = input_contract(encoder)
+        return json.dumps(content, indent=1)
+
+    return write_pair(folder, WEIGHTS, lambda place: save_file(state, place), CONTRACT, card)
+
+
+def write_pair(
+    folder: str | Path,
+    weights: str,
+    write: Callable[[Path], Any],
+    card: str,
+    text: Callable[[Path], str],
+) -> Path:
+    """Write weights and the JSON beside them; both appear whole or not at all.
+
+    Parameters
+    ----------
+    folder
+        Made if it is not there.
+    weights, card
+        Names of the files.
+    write
+        Writes the weights to a path.
+    text
+        Returns the JSON, given where the weights are.
+
+    Returns
+    -------
+    Path
+        The weights file.
+
+    Raises
+    ------
+    WeightsError
+        If they cannot be written.
+    """
+    folder = Path(folder).expanduser()
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -109,40 +159,27 @@ def save_model(
             found=error.strerror,
             do="name another folder",
         ) from error
-    state = {**model.state_dict(), **(parameters or {})}
-    check_fit(model.state_dict(), state, partial=False)
-    state = {name: t.detach().cpu().contiguous().clone() for name, t in state.items()}
-    unfinished = folder / (WEIGHTS + ".unfinished")
-    card_file = folder / (CONTRACT + ".unfinished")
+    unfinished = [folder / f"{name}.unfinished" for name in (weights, card)]
     try:
-        save_file(state, unfinished)
-        digest = hashlib.sha256(unfinished.read_bytes()).hexdigest()
-        card = {
-            "format": _FORMAT,
-            "kind": "predictor" if isinstance(model, Predictor) else "maestro",
-            "sha256": digest,
-            "parameters": sum(t.numel() for t in state.values()),
-            "config": model.config.to_dict(),
-            "facts": dict(facts or {}),
-        }
-        card_file.write_text(json.dumps(card, indent=1), encoding="utf-8")
-        unfinished.replace(folder / WEIGHTS)
-        card_file.replace(folder / CONTRACT)
-    except (OSError, SafetensorError) as error:
+        write(unfinished[0])
+        unfinished[1].write_text(text(unfinished[0]), encoding="utf-8")
+        for path, name in zip(unfinished, (weights, card), strict=True):
+            path.replace(folder / name)
+    except (OSError, RuntimeError, SafetensorError) as error:  # torch tells a full disk as the 2nd
         raise WeightsError(
             f"weights could not be written to {folder}",
             expected="a folder that can be written, with room",
-            found=getattr(error, "strerror", None) or str(error),
+            found=getattr(error, "strerror", None) or str(error).splitlines()[0],
             do="make room or choose another folder",
         ) from error
     finally:
-        for left in (unfinished, card_file):  # gone after success
+        for path in unfinished:  # gone after success
             with contextlib.suppress(OSError):
-                left.unlink(missing_ok=True)
-    return folder / WEIGHTS
+                path.unlink(missing_ok=True)
+    return folder / weights
 
 
-def load_model(folder: str | Path) -> tuple[Maestro | Predictor, LoadReport]:
+def load_model(folder: str | Path) -> tuple[Model | Predictor, LoadReport]:
     """Build the model, or encoder with heads, that a folder describes, with its weights.
 
     Raises
@@ -153,9 +190,8 @@ def load_model(folder: str | Path) -> tuple[Maestro | Predictor, LoadReport]:
     Examples
     --------
     >>> import tempfile
-    >>> from maestro_lab.contract import Contract, Modality
-    >>> s2 = Modality(("B02", "B03"), "DN", gsd=10, pixels=6, patch=2, dates=4)
-    >>> model = Maestro(MaestroConfig(Contract({"s2": s2}, 6), size="nano"))
+    >>> from maestro_lab.models.systems import build_model
+    >>> model = build_model(OlmoEarthConfig.of("v1.2", "nano"))
     >>> path = save_model(model, tempfile.mkdtemp())
     >>> again, report = load_model(path.parent)
     >>> report.share

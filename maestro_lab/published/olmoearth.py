@@ -11,7 +11,7 @@ import json
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -24,14 +24,13 @@ from maestro_lab.models.olmoearth.official import (
     linear_projections,
     to_official,
 )
-from maestro_lab.models.weights import LoadReport, check_fit
+from maestro_lab.models.weights import LoadReport, check_fit, write_pair
 from maestro_lab.published.hub import fetch_official
 from maestro_lab.published.lightning import read_lightning
 from maestro_lab.published.olmoearth_config import config_from_official, config_to_official
-from maestro_lab.published.olmoearth_saved import read_json, write_pair
 
 __all__ = ["ACCEPT", "LICENCE", "LoadedOlmoEarth", "export_olmoearth", "fetch_olmoearth",
-           "load_olmoearth"]  # fmt: skip
+           "load_olmoearth", "read_json"]  # fmt: skip
 
 ACCEPT = "MAESTRO_LAB_ACCEPT_OLMOEARTH_LICENCE"
 """Environment variable; 1 accepts the licence of published weights."""
@@ -182,9 +181,8 @@ def export_olmoearth(model: OlmoEarth, folder: str | Path) -> Path:
     }
 
     text = json.dumps(config_to_official(model.config), indent=1)
-    return write_pair(
-        folder, _WEIGHTS, lambda place: torch.save(state, place), _CONFIG, lambda _: text
-    )
+    pair = _WEIGHTS, lambda place: torch.save(state, place), _CONFIG, lambda _: text
+    return write_pair(folder, *pair).parent
 
 
 def _official_shapes(model: OlmoEarth) -> dict[str, Tensor]:
@@ -206,3 +204,25 @@ def _check_accepted(accepted: bool, licence: str) -> None:
             found="neither accept_licence=True nor the variable",
             do=f"pass accept_licence=True, or set {ACCEPT}=1",
         )
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read an object from a JSON file.
+
+    Raises
+    ------
+    WeightsError
+        If there is no such file, or it holds something else.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(content, dict):
+            raise ValueError(f"a {type(content).__name__}")
+    except (OSError, ValueError) as error:
+        raise WeightsError(
+            f"{path} cannot be read",
+            expected="a JSON object",
+            found=getattr(error, "strerror", None) or str(error),
+            do="name a folder with OlmoEarth weights, whole",
+        ) from error
+    return content

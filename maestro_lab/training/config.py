@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 from maestro_lab.errors import ParameterError
 
@@ -20,9 +21,19 @@ class TrainingConfig:
         Passes over the data; samples a batch and device; batches whose gradients are averaged for
         one step (fewer at the end of an epoch, where batches may be left over).
     base_lr
-        Learning rate for a batch of three; the peak grows with the square root of the batch.
+        Learning rate for a batch of three; the peak grows with the square root of the batch. With
+        the schedule "cosine" it is the peak itself.
     final_factor
         The rate ends at peak / final_factor (1e7 for pretraining and probes, 2 for fine-tuning).
+    schedule
+        "one_cycle" (MAESTRO: cosine up, cosine down) or "cosine" (OlmoEarth: straight up from
+        zero, cosine down).
+    warmup
+        Share of the steps spent rising.
+    clip
+        Largest norm of the gradient, beyond which it is scaled down; 0 never does.
+    betas
+        Of AdamW.
     weight_decay
         On all parameters.
     precision
@@ -57,6 +68,10 @@ class TrainingConfig:
     accumulate: int = 1
     base_lr: float = 3e-5
     final_factor: float = 1e7
+    schedule: str = "one_cycle"
+    warmup: float = 0.2
+    clip: float = 0.0
+    betas: tuple[float, float] = (0.9, 0.99)
     weight_decay: float = 0.01
     precision: str = "auto"
     ema: bool = True
@@ -77,17 +92,62 @@ class TrainingConfig:
                 raise ParameterError(
                     name, expected=f"a whole number, at least {bound}", found=repr(value)
                 )
-        for name in ("base_lr", "final_factor", "weight_decay"):
-            value, zero = getattr(self, name), name == "weight_decay"
+        for name in ("base_lr", "final_factor", "weight_decay", "clip"):
+            value, zero = getattr(self, name), name in ("weight_decay", "clip")
             number = isinstance(value, int | float) and not isinstance(value, bool)
             if not number or not (0 < value < math.inf or (zero and value == 0)):
                 expected = "a finite number, at least 0" if zero else "a finite number above 0"
                 raise ParameterError(name, expected=expected, found=repr(value))
-        if self.precision not in ("auto", "fp32", "bf16"):
+        for name, legal in (
+            ("precision", ("auto", "fp32", "bf16")), ("schedule", ("one_cycle", "cosine")),
+        ):  # fmt: skip
+            if getattr(self, name) not in legal:
+                raise ParameterError(
+                    name, expected=" | ".join(legal), found=repr(getattr(self, name))
+                )
+        if not 0 <= self.warmup < 1:
+            raise ParameterError("warmup", expected="at least 0 and below 1", found=self.warmup)
+        if len(self.betas) != 2 or not all(0 <= b < 1 for b in self.betas):
             raise ParameterError(
-                "precision", expected="auto | fp32 | bf16", found=repr(self.precision)
+                "betas", expected="two numbers, at least 0 and below 1", found=self.betas
             )
+        object.__setattr__(self, "betas", tuple(self.betas))
         for name in ("ema", "compiled", "checkpointing"):
             value = getattr(self, name)
             if not isinstance(value, bool):
                 raise ParameterError(name, expected="True or False", found=repr(value))
+
+    @classmethod
+    def published(cls, system: str = "maestro", **changes: Any) -> TrainingConfig:
+        """Return how a system is pretrained, with some settings changed.
+
+        Parameters
+        ----------
+        system
+            "maestro" or "olmoearth". Published for the latter: batches of 512 samples, a peak of
+            2e-4 (nano, v1.1 and later), 667,200 steps of which 8000 rise, a tenth of the peak at
+            the end. Short runs rise for a tenth of their steps here.
+        changes
+            Settings by name; None leaves one as it is.
+
+        Raises
+        ------
+        ParameterError
+            For an unknown system.
+
+        Examples
+        --------
+        >>> TrainingConfig.published("olmoearth", epochs=3, final_factor=None).clip
+        1.0
+        """
+        known = {
+            "maestro": {},
+            "olmoearth": {
+                "batch_size": 512, "base_lr": 2e-4, "final_factor": 10.0, "schedule": "cosine",
+                "warmup": 0.1, "clip": 1.0, "betas": (0.9, 0.999), "weight_decay": 0.02,
+                "ema": False,
+            },
+        }  # fmt: skip
+        if system not in known:
+            raise ParameterError("system", expected=" | ".join(known), found=repr(system))
+        return cls(**known[system] | {k: v for k, v in changes.items() if v is not None})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -11,7 +12,13 @@ from torch.nn import functional as F
 
 from maestro_lab.batches import CubeDataset, loader
 from maestro_lab.errors import ParameterError
-from maestro_lab.models.maestro import Maestro
+from maestro_lab.models.olmoearth.model import OlmoEarth
+from maestro_lab.models.systems import Model
+
+if TYPE_CHECKING:
+    from maestro_lab.batches import Batch
+    from maestro_lab.models.olmoearth.sample import Sample
+    from maestro_lab.olmoearth.dataset import OlmoEarthDataset
 
 __all__ = ["Embeddings", "embed", "reference_grid"]
 
@@ -35,8 +42,10 @@ class Embeddings:
     grid: int
 
 
-def reference_grid(model: Maestro) -> int:
+def reference_grid(model: Model, data: CubeDataset | OlmoEarthDataset) -> int:
     """Return the grid of the finest multitemporal modality, else of the finest one."""
+    if isinstance(model, OlmoEarth):
+        return data.grid
     modalities = model.modalities.values()
     several = [m for m in modalities if m.dates > 1] or list(modalities)
     return max(m.grid for m in several)
@@ -44,16 +53,19 @@ def reference_grid(model: Maestro) -> int:
 
 @torch.no_grad()
 def embed(
-    model: Maestro,
-    data: CubeDataset,
+    model: Model,
+    data: CubeDataset | OlmoEarthDataset,
     *,
     grid: int | None = None,
     draws: int = 4,
     batch_size: int = 64,
 ) -> Embeddings:
-    """Embed every sample: tokens of a modality averaged over dates, modalities side by side.
+    """Embed every sample: one vector for each location.
 
-    A model takes a fixed number of dates; where a series has more, the sample is embedded several
+    Of MAESTRO the tokens of a modality are averaged over dates, and modalities put side by side; of
+    OlmoEarth they are averaged over band groups and slots, then over modalities, as published.
+
+    MAESTRO takes a fixed number of dates; where a series has more, the sample is embedded several
     times with other dates and the embeddings are averaged. Tokens of dates that are missing or
     under clouds do not count; a modality that a sample lacks altogether gives zeros.
 
@@ -62,7 +74,7 @@ def embed(
     model
         Used as it is, nothing masked, no gradient.
     data
-        Samples, with ``train=False``.
+        Samples, with ``train=False``: a ``CubeDataset``, or an ``OlmoEarthDataset``.
     grid
         Locations along one side; coarser modalities are interpolated to it, finer ones averaged.
         Default: :func:`reference_grid`.
@@ -75,7 +87,7 @@ def embed(
         raise ParameterError("data to embed", expected="train=False", found="train=True")
     if draws < 1:
         raise ParameterError("draws", expected="at least 1 choice of dates", found=draws)
-    grid = grid or reference_grid(model)
+    grid = grid or reference_grid(model, data)
     device, training = next(model.parameters()).device, model.training
     model.eval()
     batches = loader(data, batch_size)
@@ -84,12 +96,18 @@ def embed(
         batches.batch_sampler.epoch = draw
         parts = []
         for batch in batches:
-            features = model.features(batch.to(device))
-            pooled = [_pool(tokens, present, grid) for tokens, present in features.values()]
-            parts.append(torch.cat(pooled, dim=-1).float().cpu().numpy())
+            parts.append(_vectors(model, batch.to(device), grid).float().cpu().numpy())
         total = total + np.concatenate(parts)
     model.train(training)
     return Embeddings(total / (draw + 1), data.index.copy(), grid)
+
+
+def _vectors(model: Model, batch: Batch | Sample, grid: int) -> Tensor:
+    """Embed a batch: (b, grid*grid, w)."""
+    if isinstance(model, OlmoEarth):
+        return _on_grid(model.embed(batch, spatial=True), grid)
+    features = model.features(batch)
+    return torch.cat([_pool(tokens, present, grid) for tokens, present in features.values()], -1)
 
 
 def _pool(tokens: Tensor, present: Tensor | None, grid: int) -> Tensor:
@@ -100,6 +118,11 @@ def _pool(tokens: Tensor, present: Tensor | None, grid: int) -> Tensor:
     else:
         weight = present.flatten(1, 2)[..., None].to(tokens.dtype)
         mean = (tokens * weight).sum(1) / weight.sum(1).clamp(min=1)
+    return _on_grid(mean, grid)
+
+
+def _on_grid(mean: Tensor, grid: int) -> Tensor:
+    """Bring vectors (b, l, w) to a grid: (b, grid*grid, w)."""
     side = round(mean.shape[1] ** 0.5)
     image = mean.transpose(1, 2).unflatten(-1, (side, side))
     if side > grid:

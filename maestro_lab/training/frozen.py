@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from maestro_lab.batches import Batch, CubeDataset
-from maestro_lab.models.maestro import Maestro
+from maestro_lab.models.systems import Model
+
+if TYPE_CHECKING:
+    from maestro_lab.models.olmoearth.sample import Sample
+    from maestro_lab.olmoearth.dataset import OlmoEarthDataset
 
 __all__ = ["FeatureBatch", "FrozenFeatures"]
 
@@ -88,8 +93,8 @@ class FrozenFeatures(Dataset):
 
     def __init__(
         self,
-        encoder: Maestro,
-        data: CubeDataset,
+        encoder: Model,
+        data: CubeDataset | OlmoEarthDataset,
         *,
         epochs: int = 1,
         limit: float = 2e9,
@@ -100,8 +105,7 @@ class FrozenFeatures(Dataset):
         self.train, self.seed, self.split, self.index = (
             data.train, data.seed, data.split, data.index
         )  # fmt: skip
-        tokens = sum(m.tokens for m in encoder.modalities.values())
-        size = tokens * (4 * encoder.config.size.width + 1) * len(data)
+        size = data.tokens * (4 * encoder.config.size.width + 1) * len(data)
         self.variants = min(epochs, VARIANTS if data.train else 1, int(limit // size))
         self._kept: dict[int, FeatureBatch] = {}
 
@@ -137,7 +141,7 @@ class FrozenFeatures(Dataset):
         return self._kept[number]
 
     @torch.no_grad()
-    def _see(self, batch: Batch) -> FeatureBatch:
+    def _see(self, batch: Batch | Sample) -> FeatureBatch:
         device = next(self.encoder.parameters()).device
         with torch.autocast(device.type, torch.bfloat16, enabled=self.bf16):
             features = self.encoder.features(batch.to(device))

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
@@ -28,7 +29,7 @@ from maestro_lab.training.checkpoint import MetricsFile, load_checkpoint, save_c
 from maestro_lab.training.config import TrainingConfig
 from maestro_lab.training.frozen import FrozenFeatures
 from maestro_lab.training.progress import Progress, duration
-from maestro_lab.training.schedule import ema_momentum, max_lr, one_cycle
+from maestro_lab.training.schedule import cosine_decay, ema_momentum, max_lr, one_cycle
 from maestro_lab.training.watch import Watch
 
 __all__ = ["Fitted", "fit"]
@@ -95,6 +96,7 @@ def fit(
     folder: Path | None = None,
     evaluate: Callable[[nn.Module], dict[str, float]] | None = None,
     watch: Watch | None = None,
+    later: Mapping[str, tuple[float, float]] | None = None,
     resume: bool = True,
     progress: str | None = None,
 ) -> Fitted:
@@ -119,6 +121,9 @@ def fit(
     watch
         Stops training when its score gets no better, and leaves the best weights in the model.
         With it, the averaged weights are those that are evaluated and kept.
+    later
+        Beginning of names of parameters to the share of the steps for which they stay as they are,
+        and their learning rate after that, as a share of the others'.
     resume
         Go on from the checkpoint in ``folder`` if there is one; else it is deleted.
     progress
@@ -129,7 +134,8 @@ def fit(
     TrainingError
         If the loss is not a number, or a checkpoint does not fit.
     """
-    loop = _Loop(model, data, losses, config, dict(settings or {}), folder, evaluate, watch)
+    settings = {**(settings or {}), **({"later": later} if later else {})}
+    loop = _Loop(model, data, losses, config, settings, folder, evaluate, watch, later or {})
     loop.mode = progress
     if resume:
         loop.resume()
@@ -152,6 +158,7 @@ class _Loop:
         folder: Path | None,
         evaluate: Callable[[nn.Module], dict[str, float]] | None,
         watch: Watch | None,
+        later: Mapping[str, tuple[float, float]],
     ) -> None:
         self.config, self.losses, self.evaluate, self.watch = config, losses, evaluate, watch
         self.mode: str | None = None
@@ -163,10 +170,12 @@ class _Loop:
         )  # fmt: skip
         self.per_epoch = len(self.batches)
         self.total = config.epochs * math.ceil(self.per_epoch / config.accumulate)
-        self.peak = max_lr(config.base_lr, config.batch_size, config.accumulate, world)
+        self.peak = config.base_lr
+        if config.schedule == "one_cycle":
+            self.peak = max_lr(config.base_lr, config.batch_size, config.accumulate, world)
         optimiser = torch.optim.AdamW(
-            (p for p in model.parameters() if p.requires_grad),
-            lr=self.peak, betas=(0.9, 0.99), weight_decay=config.weight_decay, fused=True,
+            _groups(model, later),
+            lr=self.peak, betas=config.betas, weight_decay=config.weight_decay, fused=True,
         )  # fmt: skip
         self.model, self.optimiser = self.accelerator.prepare(model, optimiser)
         self.bare = self.accelerator.unwrap_model(self.model)
@@ -236,10 +245,11 @@ class _Loop:
         self.progress = Progress(self.total, samples, done=self.step, mode=self.mode)
         try:
             first = self.batch // self.per_epoch
-            for epoch in range(first, self.config.epochs):
-                if self.watch is not None and self.watch.stop:
-                    break
-                self._epoch(epoch)
+            with torch.random.fork_rng():
+                for epoch in range(first, self.config.epochs):
+                    if self.watch is not None and self.watch.stop:
+                        break
+                    self._epoch(epoch)
         finally:
             self.progress.close()
             self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
@@ -270,6 +280,8 @@ class _Loop:
         done, together = self.batch % self.per_epoch, self.config.accumulate
         together = min(together, self.per_epoch - done // together * together)
         steps = (done + 1) % self.config.accumulate == 0 or done + 1 == self.per_epoch
+        # What the model draws itself (skipped blocks, say) is the same again after a resume.
+        torch.manual_seed(self._stream())
         with nullcontext() if steps else self.accelerator.no_sync(self.model):
             loss, parts = self.losses(self.model, batch, epoch)
             self.accelerator.backward(loss / together)
@@ -280,7 +292,10 @@ class _Loop:
         if not steps:
             return
         for group in self.optimiser.param_groups:
-            group["lr"] = self._lr()
+            begun = self.step >= group["wait"] * self.total
+            group["lr"] = self._lr() * group["factor"] * begun
+        if self.config.clip:
+            self.accelerator.clip_grad_norm_(self.bare.parameters(), self.config.clip)
         self.optimiser.step()
         self.optimiser.zero_grad()
         self.step += 1
@@ -291,9 +306,15 @@ class _Loop:
         if every and self.step % every == 0 and within:
             self.save()
 
+    def _stream(self) -> int:
+        """Return a seed for this batch and process."""
+        key = (self.config.seed, self.batch, self.accelerator.process_index)
+        return int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1)
+
     def _lr(self) -> float:
-        done = min(self.step, self.total - 1)
-        return one_cycle(done, self.total, self.peak, final_factor=self.config.final_factor)
+        done, c = min(self.step, self.total - 1), self.config
+        rate = one_cycle if c.schedule == "one_cycle" else cosine_decay
+        return rate(done, self.total, self.peak, warmup=c.warmup, final_factor=c.final_factor)
 
     def _log(self, epoch: int, *, last: bool = False) -> None:
         """Write mean losses since the last row and, after an epoch, the evaluation."""
@@ -337,6 +358,19 @@ class _Loop:
             do="begin anew with a lower base_lr, or look at the data with describe(cube); "
             + ("the last good checkpoint is kept" if kept else "no checkpoint was written"),
         )
+
+
+def _groups(model: nn.Module, later: Mapping[str, tuple[float, float]]) -> list[dict[str, Any]]:
+    """Sort the parameters that learn by when they begin, and how fast they are."""
+    groups: dict[tuple[float, float], list[Tensor]] = {}
+    for name, p in model.named_parameters():
+        if p.requires_grad:
+            when = next((v for begin, v in later.items() if name.startswith(begin)), (0.0, 1.0))
+            groups.setdefault(when, []).append(p)
+    return [
+        {"params": params, "wait": wait, "factor": factor}
+        for (wait, factor), params in groups.items()
+    ]
 
 
 @contextmanager

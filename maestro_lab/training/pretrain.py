@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from maestro_lab.batches import Batch, CubeDataset, loader
-from maestro_lab.models.maestro import Maestro
 from maestro_lab.models.masking import keys_for
+from maestro_lab.models.systems import Model
 from maestro_lab.training.config import TrainingConfig
 from maestro_lab.training.loop import Fitted, fit
+
+if TYPE_CHECKING:
+    from maestro_lab.olmoearth.dataset import OlmoEarthDataset
 
 __all__ = ["EVALUATION_EPOCH", "evaluate_loss", "pretrain"]
 
@@ -20,15 +26,17 @@ EVALUATION_EPOCH = 1_000_003
 
 
 def pretrain(
-    model: Maestro,
-    train: CubeDataset,
+    model: Model,
+    train: CubeDataset | OlmoEarthDataset,
     config: TrainingConfig,
     *,
-    val: CubeDataset | None = None,
+    val: CubeDataset | OlmoEarthDataset | None = None,
+    measure: Callable[[nn.Module], Mapping[str, float]] | None = None,
     folder: Path | None = None,
     resume: bool = True,
+    progress: str | None = None,
 ) -> Fitted:
-    """Pretrain a model by masked reconstruction.
+    """Pretrain a model: MAESTRO guesses hidden pixels, OlmoEarth hidden projections of them.
 
     Parameters
     ----------
@@ -38,10 +46,14 @@ def pretrain(
         Samples to learn from, and samples whose loss is measured after each epoch.
     config
         How to train.
+    measure
+        Returns further numbers of the model after each evaluation, by name; needs ``val``.
     folder
         Run folder for metrics and checkpoints; None writes nothing.
     resume
         Go on from a checkpoint in ``folder``.
+    progress
+        How to show progress, as :class:`~maestro_lab.training.progress.Progress` takes it.
 
     Raises
     ------
@@ -53,23 +65,31 @@ def pretrain(
         output = model(batch, keys_for(config.seed, epoch, batch.sample))
         return output.loss, {f"loss/{name}": value for name, value in output.losses.items()}
 
+    settings = {"model": model.config.to_dict()}
+    crops = getattr(train, "crops", None)
+    if crops is not None:
+        settings["crops"] = asdict(crops)
+
     def evaluate(bare: nn.Module) -> dict[str, float]:
-        return evaluate_loss(bare, val, config)
+        return evaluate_loss(bare, val, config) | dict(measure(bare) if measure else {})
 
     return fit(
         model,
         train,
         losses,
         config,
-        settings={"model": model.config.to_dict()},
+        settings=settings,
         folder=folder,
         evaluate=None if val is None else evaluate,
         resume=resume,
+        progress=progress,
     )
 
 
 @torch.no_grad()
-def evaluate_loss(model: Maestro, data: CubeDataset, config: TrainingConfig) -> dict[str, float]:
+def evaluate_loss(
+    model: Model, data: CubeDataset | OlmoEarthDataset, config: TrainingConfig
+) -> dict[str, float]:
     """Return the mean loss over a data set, under masks that are always the same.
 
     Returns

@@ -11,11 +11,12 @@ import pandas as pd
 from maestro_lab.errors import ParameterError
 from maestro_lab.training.scores import SCORES, bootstrap, bootstrap_difference, macro_f1
 
-__all__ = ["ProbeResult", "Units", "probe", "units"]
+__all__ = ["ProbeResult", "Units", "probe", "probe_name", "units"]
 
 TASKS = ("regression", "classification")
 METHODS = ("linear", "knn")
-ALL_METHODS = (*METHODS, "logistic")
+OLMOEARTH = ("linear_olmoearth", "knn_olmoearth")
+ALL_METHODS = (*METHODS, "logistic", *OLMOEARTH)
 _NEIGHBOURS = 20
 _LEAST = 4  # training units
 
@@ -27,9 +28,9 @@ class Units:
     Parameters
     ----------
     target
-        (unit,) numbers or classes, or (unit, k) numbers.
+        (unit,) numbers or classes, or (unit, k) numbers or labels of 0 and 1.
     split
-        (unit,) "train" or "test".
+        (unit,) "train", "val" or "test"; only "linear_olmoearth" looks at "val".
     block
         (unit,) spatial block; resampled whole for intervals, kept whole in cross-validation.
     index
@@ -110,15 +111,15 @@ def units(
     Returns
     -------
     tuple
-        The units that are in train or test, and a function from features (sample, location, f) to
-        rows (unit, f).
+        The units that are in train, val or test, and a function from features
+        (sample, location, f) to rows (unit, f).
     """
     if task not in TASKS:
         raise ParameterError("task", expected=" | ".join(TASKS), found=repr(task))
     split = np.asarray(split).astype(str)
     place = np.arange(len(split)) if place is None else np.asarray(place)
     _, first, inverse = np.unique(place, return_index=True, return_inverse=True)
-    used = np.flatnonzero(np.isin(split[first], ["train", "test"]))
+    used = np.flatnonzero(np.isin(split[first], ["train", "val", "test"]))
     locations = target.shape[1]
 
     def arrange(features: np.ndarray) -> np.ndarray:
@@ -193,25 +194,29 @@ def probe(
     methods
         "linear" (ridge; for classes on one target of -1 and 1 a class, classes weighted alike),
         "knn" (20 cosine neighbours, the nearer the weightier), and for classes "logistic", which
-        is much slower.
+        is much slower; "linear_olmoearth" and "knn_olmoearth", which are the published protocols
+        :func:`~maestro_lab.training.protocols.predict_by_linear_head` and
+        :func:`~maestro_lab.training.protocols.predict_by_neighbours`.
     compare
         Pairs (better, worse) whose difference is bootstrapped on the same blocks.
     metric
-        One of :data:`~maestro_lab.training.scores.SCORES`; default "r2", or "macro_f1".
+        One of :data:`~maestro_lab.training.scores.SCORES`; default "r2" for numbers, "macro_f1"
+        for classes, "weighted_f1" for several labels a unit.
     draws
         Bootstrap draws; 95 % intervals resample whole blocks of test units.
     seed
-        Of the bootstrap.
+        Of the bootstrap, and of "linear_olmoearth".
     """
-    metric = metric or ("r2" if target.task == "regression" else "macro_f1")
+    classes = "macro_f1" if target.target.ndim == 1 else "weighted_f1"
+    metric = metric or ("r2" if target.task == "regression" else classes)
     if metric not in SCORES:
         raise ParameterError("metric", expected=" | ".join(SCORES), found=repr(metric))
-    test = target.split == "test"
-    if (~test).sum() < _LEAST:
+    test, train = target.split == "test", target.split == "train"
+    if train.sum() < _LEAST:
         raise ParameterError(
             "too little to fit a probe on",
             expected=f"at least {_LEAST} training units",
-            found=int((~test).sum()),
+            found=int(train.sum()),
             do="probe a cube with more samples",
         )
     truth, block = target.target[test], target.block[test]
@@ -219,7 +224,7 @@ def probe(
     chosen = {}
     for name, given in features.items():
         for method in methods:
-            runs = [_fit(method, rows, target) for rows in _listed(given)]
+            runs = [_fit(method, rows, target, metric, seed) for rows in _listed(given)]
             predictions[name, method] = [p for p, _ in runs]
             chosen[name, method] = runs[0][1]
     rows = []
@@ -246,12 +251,34 @@ def probe(
     )
 
 
+def probe_name(method: str) -> str:
+    """Return what to call a probe where people read it.
+
+    Examples
+    --------
+    >>> probe_name("knn"), probe_name("knn_olmoearth")
+    ('knn probe', 'knn probe (OlmoEarth)')
+    """
+    if method in OLMOEARTH:
+        return f"{method.removesuffix('_olmoearth')} probe (OlmoEarth)"
+    return f"{method} probe"
+
+
 def _listed(given: np.ndarray | Sequence[np.ndarray]) -> list[np.ndarray]:
     return [given] if isinstance(given, np.ndarray) else list(given)
 
 
-def _fit(method: str, rows: np.ndarray, target: Units) -> tuple[np.ndarray, str]:
+def _fit(
+    method: str, rows: np.ndarray, target: Units, metric: str, seed: int
+) -> tuple[np.ndarray, str]:
     """Fit one probe; return predictions of the test units and what was chosen."""
+    if method in OLMOEARTH:  # the only probes that need torch
+        from maestro_lab.training.protocols import predict_by_linear_head, predict_by_neighbours
+
+        if method == "knn_olmoearth":
+            return predict_by_neighbours(rows, target), ""
+        predictions, rate = predict_by_linear_head(rows, target, metric=metric, seed=seed)
+        return predictions, f"lr {rate:g}"
     from sklearn.metrics import make_scorer
     from sklearn.model_selection import GridSearchCV, GroupKFold
 
@@ -288,7 +315,7 @@ def _model(method: str, target: Units, train: int) -> tuple[object, dict[str, li
         strengths = [float(c) for c in np.logspace(-4, 2, 7)]
         return make_pipeline(*prepare, model), {"logisticregression__C": strengths}
     if method != "knn":
-        allowed = METHODS if regression else ALL_METHODS
+        allowed = [m for m in ALL_METHODS if m != "logistic" or not regression]
         raise ParameterError(
             f"probe for {target.task}", expected=" | ".join(allowed), found=repr(method)
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-__all__ = ["ema_momentum", "max_lr", "one_cycle"]
+__all__ = ["cosine_decay", "ema_momentum", "max_lr", "one_cycle"]
 
 
 def max_lr(base_lr: float, batch_size: int, accumulate: int = 1, devices: int = 1) -> float:
@@ -56,6 +56,35 @@ def one_cycle(
     if step <= top:
         return _cosine(peak / start_factor, peak, step / top if top > 0 else 1.0)
     return _cosine(peak, peak / final_factor, min(1.0, (step - top) / (total - 1 - top)))
+
+
+def cosine_decay(
+    step: int, total: int, peak: float, *, warmup: float = 0.1, final_factor: float = 10.0
+) -> float:
+    """Return the learning rate of a step: straight up from zero, cosine down to the end.
+
+    Parameters
+    ----------
+    step
+        From 0.
+    total
+        Steps in all.
+    peak
+        Highest rate, at the step after the rise.
+    warmup
+        Share of the steps spent rising.
+    final_factor
+        The rate ends at peak / final_factor.
+
+    Examples
+    --------
+    >>> [round(cosine_decay(step, 10, 1.0, warmup=0.2), 2) for step in (0, 1, 2, 9)]
+    [0.0, 0.5, 1.0, 0.1]
+    """
+    rise = round(warmup * total)
+    if step < rise:
+        return peak * step / rise
+    return _cosine(peak, peak / final_factor, (step - rise) / max(1, total - 1 - rise))
 
 
 def _cosine(start: float, end: float, share: float) -> float:

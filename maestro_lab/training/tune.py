@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,8 +17,8 @@ from maestro_lab.batches import Batch, CubeDataset, loader
 from maestro_lab.errors import ParameterError
 from maestro_lab.models.heads import Head
 from maestro_lab.models.kernels import wants_bf16
-from maestro_lab.models.maestro import Maestro
 from maestro_lab.models.predictor import Heads, Predictor
+from maestro_lab.models.systems import build_model
 from maestro_lab.training.config import TrainingConfig
 from maestro_lab.training.frozen import FeatureBatch, FrozenFeatures
 from maestro_lab.training.loop import Fitted, fit
@@ -68,6 +69,8 @@ def tune(
     val: CubeDataset | None = None,
     monitor: str = "",
     patience: int | None = 5,
+    freeze: float = 0.0,
+    encoder_rate: float = 1.0,
     folder: Path | None = None,
     resume: bool = True,
     cache: float = 2e9,
@@ -94,6 +97,10 @@ def tune(
     patience
         Evaluations without a better score before training stops; None goes on to the end, and
         still keeps the best.
+    freeze, encoder_rate
+        Share of the steps for which the encoder stays as it is, and its learning rate after that,
+        as a share of the heads'. OlmoEarth, published: 0.2 and 0.1. A probe knows neither, and the
+        supervised twin learns at once and at full rate.
     folder
         Run folder for metrics and checkpoints; None writes nothing.
     resume
@@ -114,10 +121,14 @@ def tune(
         raise ParameterError("phase", expected=" | ".join(PHASES), found=repr(phase))
     for data in filter(None, (train, val)):
         _check_targets(predictor, data)
+    for name, value, most in (("freeze", freeze, 1), ("encoder_rate", encoder_rate, math.inf)):
+        if not 0 <= value < most:
+            raise ParameterError(name, expected=f"at least 0 and below {most}", found=value)
     if val is not None and val.train:
         raise ParameterError("validation data", expected="train=False", found="train=True")
     if phase == "supervised":
-        _forget(predictor.encoder, config.seed)
+        fresh = build_model(predictor.encoder.config, config.seed)
+        predictor.encoder.load_state_dict(fresh.state_dict())
     _begin_heads(predictor.heads, train, config.seed)
     watch = None
     if val is not None:
@@ -130,6 +141,8 @@ def tune(
     settings["watch"] = None if watch is None else [watch.monitor, watch.patience]
     options = {"settings": settings, "folder": folder, "watch": watch, "resume": resume}
     options["progress"] = progress
+    if phase == "finetune" and (freeze, encoder_rate) != (0.0, 1.0):
+        options["later"] = {"encoder.": (freeze, encoder_rate)}
     fitted = do(predictor, train, val, config, cache, options)
     if watch is None:
         return Tuned(phase, fitted)
@@ -145,14 +158,6 @@ def _check_targets(predictor: Predictor, data: CubeDataset) -> None:
             found=", ".join(data.targets) or "no targets",
             do="name the targets when making the data set: CubeDataset(..., targets=[...])",
         )
-
-
-def _forget(encoder: Maestro, seed: int) -> None:
-    """Give an encoder random weights, the same for a seed."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        fresh = Maestro(encoder.config)
-    encoder.load_state_dict(fresh.state_dict())
 
 
 def _begin_heads(heads: Heads, train: CubeDataset, seed: int) -> None:

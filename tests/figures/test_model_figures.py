@@ -1,8 +1,10 @@
 """Figures of models, losses and probes show what they claim."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from maestro_lab.errors import ParameterError
@@ -139,6 +141,42 @@ def test_probe_scores_stand_beside_their_baselines(heights):
             np.testing.assert_allclose(axes.lines[2 * k].get_xdata(), [low, high])
     names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert names == ["encoder", "medians"]
+
+
+@pytest.mark.parametrize("more", [(), ("logistic",)])
+def test_titles_of_many_probes_do_not_touch(heights, more):
+    methods = ("linear", "knn", *more, "linear_olmoearth", "knn_olmoearth")
+    part = heights.scores[heights.scores["probe"] == "linear"]
+    many = replace(heights, scores=pd.concat([part.assign(probe=m) for m in methods]))
+    figure = probe_scores(many)
+    titles = [axes.title for axes in figure.axes]
+    assert titles[-1].get_text() == "knn probe\n(OlmoEarth)"
+    figure.canvas.draw()
+    edges = [(t.get_window_extent().x0, t.get_window_extent().x1) for t in titles]
+    assert all(left[1] < right[0] for left, right in pairwise(edges))
+    assert edges[-1][1] < figure.bbox.x1
+    ticks = [
+        label.get_window_extent()
+        for axes in figure.axes
+        for label in axes.get_xticklabels()
+        if axes.get_xlim()[0] <= label.get_position()[0] <= axes.get_xlim()[1]
+    ]
+    assert all(left.x1 < right.x0 for left, right in pairwise(ticks))
+
+
+def test_no_score_is_minus_nothing(heights):
+    scores = heights.scores.assign(score=-0.001)
+    texts = [
+        t.get_text() for a in probe_scores(replace(heights, scores=scores)).axes for t in a.texts
+    ]
+    assert set(texts) == {"0.00"}
+
+
+def test_predictions_name_the_published_protocol(heights):
+    key = ("encoder", "knn_olmoearth")
+    predictions = {key: heights.predictions["encoder", "knn"]}
+    (axes,) = predicted_and_true(replace(heights, predictions=predictions), *key).axes
+    assert axes.get_title() == "encoder, knn probe (OlmoEarth)"
 
 
 def test_numbers_are_scattered_against_the_truth(heights):

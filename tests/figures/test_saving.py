@@ -10,6 +10,7 @@ from PIL import Image
 from maestro_lab import figures
 from maestro_lab.bands import balance, groupings_to_weigh, stability, statistics_agreement
 from tests.figures.conftest import SAMPLES
+from tests.figures.test_embedding_figures import made_embeddings, made_runs
 from tests.figures.test_label_figures import made, made_tuning
 from tests.figures.test_model_figures import METRICS
 
@@ -22,11 +23,15 @@ MAKERS = {
     "band_togetherness": lambda f: figures.band_togetherness(
         [stability(f("groupings")[0], "date", draws=5)]
     ),
+    "collapse_curves": lambda f: figures.collapse_curves(made_runs()),
     "embedding_map": lambda f: figures.embedding_map(
         f("cube"), SAMPLES, np.random.default_rng(0).random((6, 9, 4)), 3
     ),
     "label_curves": lambda f: figures.label_curves(made()),
     "loss_curves": lambda f: figures.loss_curves(METRICS),
+    "month_similarity": lambda f: figures.month_similarity(
+        np.random.default_rng(0).random((3, 5, 4)), ["Jan", "Feb", "Mar"]
+    ),
     "predicted_and_true": lambda f: figures.predicted_and_true(f("heights"), "encoder"),
     "probe_map": lambda f: figures.probe_map(
         f("heights"), f("cube"), SAMPLES, 3, features="encoder"
@@ -35,6 +40,7 @@ MAKERS = {
     "reconstruction_gain": lambda f: figures.reconstruction_gain(f("scores")),
     "reconstructions": lambda f: figures.reconstructions({"s1": f("guesses")["s1"]}, 3),
     "sample_overview": lambda f: figures.sample_overview(f("cube"), 2, dates=3),
+    "similarity_map": lambda f: figures.similarity_map(f("cube"), made_embeddings(), sample=1),
     "split_map": lambda f: figures.split_map(f("cube")),
     "statistics_agreement": lambda f: figures.statistics_agreement(
         {"s2": statistics_agreement(f("cube"), f("groupings")[0])}

@@ -18,6 +18,7 @@ from maestro_lab.errors import WeightsError
 from maestro_lab.models.olmoearth.config import OlmoEarthConfig
 from maestro_lab.models.olmoearth.model import OlmoEarth
 from maestro_lab.models.olmoearth.official import to_official
+from maestro_lab.models.weights import load_model, save_model
 from maestro_lab.published.olmoearth import (
     ACCEPT,
     LICENCE,
@@ -26,7 +27,6 @@ from maestro_lab.published.olmoearth import (
     load_olmoearth,
 )
 from maestro_lab.published.olmoearth_config import config_from_official, config_to_official
-from maestro_lab.published.olmoearth_saved import open_olmoearth, save_olmoearth
 from tests.models.olmoearth.made import VERSIONS, make_sample, micro, shaken
 
 versions = pytest.mark.parametrize("version", VERSIONS)
@@ -208,39 +208,39 @@ def test_the_licence_is_shown_and_asked_for(tmp_path, monkeypatch):
 @versions
 def test_our_folders_keep_model_and_contract(version, tmp_path):
     model = model_of(version)
-    folder = save_olmoearth(model, tmp_path / "run", facts={"from": "a test"})
+    folder = save_model(model, tmp_path / "run", facts={"from": "a test"}).parent
     card = json.loads((folder / "model.json").read_text())
     assert card["kind"] == "olmoearth" and card["facts"] == {"from": "a test"}
     s1 = card["contract"]["sentinel1"]
     assert s1["groups"] == [["vv", "vh"]] and s1["mean_and_deviation"][0][0] < -11
     assert card["contract"]["srtm"]["predicted_only"]
-    again, report = open_olmoearth(folder)
+    again, report = load_model(folder)
     assert report.share == 1.0 and again.config == model.config
     ours, theirs = model.state_dict(), again.state_dict()
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
 def test_our_folders_are_checked(tmp_path):
-    folder = save_olmoearth(model_of("v1"), tmp_path)
+    folder = save_model(model_of("v1"), tmp_path).parent
     state = load_file(folder / "model.safetensors")
     state["encoder.summary.bias"] += 1
     save_file(state, folder / "model.safetensors")
     with pytest.raises(WeightsError, match=r"is not the file that model.json describes"):
-        open_olmoearth(folder)
+        load_model(folder)
     card = json.loads((folder / "model.json").read_text())
     for change, message in (
-        ({"kind": "maestro"}, "of another kind"),
+        ({"kind": "neither"}, "of another kind"),
         ({"sha256": digest(folder / "model.safetensors"), "config": {}}, "describes no model"),
     ):
         (folder / "model.json").write_text(json.dumps(card | change))
         with pytest.raises(WeightsError, match=message):
-            open_olmoearth(folder)
+            load_model(folder)
     (folder / "model.safetensors").unlink()
-    with pytest.raises(WeightsError, match="cannot be read"):
-        open_olmoearth(folder)
+    with pytest.raises(WeightsError, match="no weights in"):
+        load_model(folder)
     (tmp_path / "file").write_text("")
-    with pytest.raises(WeightsError, match="could not be written"):
-        save_olmoearth(model_of("v1"), tmp_path / "file")
+    with pytest.raises(WeightsError, match="cannot be made"):
+        save_model(model_of("v1"), tmp_path / "file")
 
 
 def digest(path: Path) -> str:

@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 
 from maestro_lab.errors import ParameterError
+from maestro_lab.training import protocols
 from maestro_lab.training.probe import probe, units
+from maestro_lab.training.protocols import predict_by_linear_head
+from tests.training.probe_units import made_units, parts
 
 
 def ground(seed=0, places=40, locations=9, width=6):
@@ -140,3 +143,76 @@ class TestProbe:
         known, rows = units(target, split=split, block=block, task=task)
         with pytest.raises(ParameterError, match=r"linear \| knn"):
             probe({"f": rows(features)}, known, methods=[method])
+
+
+METHODS = ["linear", "knn", "linear_olmoearth", "knn_olmoearth"]
+
+
+class TestPublishedProtocols:
+    def ground(self):
+        rng = np.random.default_rng(0)
+        features = rng.normal(size=(50, 4, 3))
+        target = features[..., 0] + 0.1 * rng.normal(size=(50, 4))
+        split = np.array(["train", "train", "test", "val", "buffer"])[np.arange(50) // 2 % 5]
+        return features, target, split, np.arange(50) // 2
+
+    def test_one_table_of_all(self):
+        features, target, split, block = self.ground()
+        known, rows = units(target, split=split, block=block)
+        tables = {"good": rows(features), "noise": [rows(features[::-1]), rows(features[:, ::-1])]}
+        result = probe(tables, known, methods=METHODS, compare=[("good", "noise")], draws=20)
+        assert result.scores["probe"].tolist() == METHODS * 2
+        assert result.scores["units"].eq((split == "test").sum() * 4).all()
+        assert (result.differences["low"] > 0).all()
+        assert result.score("good", "linear_olmoearth")[0] > 0.95
+        _, rate = predict_by_linear_head(rows(features), known, metric="r2")
+        assert result.chosen["good", "linear_olmoearth"] == f"lr {rate:g}"
+        assert result.chosen["good", "knn_olmoearth"] == ""
+
+    def test_the_seed_and_the_metric_are_handed_on(self, monkeypatch):
+        seen = []
+
+        def spy(rows, target, *, metric, seed):
+            seen.append((metric, seed))
+            return target.target[target.split == "test"], 0.1
+
+        monkeypatch.setattr(protocols, "predict_by_linear_head", spy)
+        features, target, split, block = self.ground()
+        known, rows = units(target, split=split, block=block)
+        options = {"methods": ["linear_olmoearth"], "draws": 5}
+        probe({"f": rows(features)}, known, seed=4, metric="negative_rmse", **options)
+        assert seen == [("negative_rmse", 4)]
+
+    def test_validation_units_are_kept_and_the_other_probes_do_not_look_at_them(self):
+        features, target, split, block = self.ground()
+        result, without = (
+            probe({"f": rows(features)}, these, methods=METHODS, draws=5).predictions
+            for these, rows in (
+                units(target, split=s, block=block)
+                for s in (split, np.where(split == "val", "buffer", split))
+            )
+        )
+        for method in ("linear", "knn", "knn_olmoearth"):
+            np.testing.assert_array_equal(result["f", method], without["f", method])
+        assert (result["f", "linear_olmoearth"] != without["f", "linear_olmoearth"]).any()
+
+    def test_validation_units_do_not_make_up_for_training_units(self):
+        target = made_units(np.arange(20.0), parts(train=3, val=10, test=7))
+        with pytest.raises(ParameterError, match="found:    3"):
+            probe({"f": np.zeros((20, 2))}, target)
+
+    def test_several_labels_are_scored_by_how_often_each_is_there(self):
+        rng = np.random.default_rng(0)
+        features = rng.normal(size=(60, 1, 3))
+        labels = np.stack([features[..., 0] > 0, features[..., 1] > 1], -1).astype(int)
+        split = np.where(np.arange(60) % 2, "test", "train")
+        known, rows = units(labels, split=split, block=np.arange(60), task="classification")
+        result = probe({"f": rows(features)}, known, methods=METHODS[2:], draws=5)
+        assert result.metric == "weighted_f1"
+        assert (result.scores["score"] > 0.5).all()
+
+    @pytest.mark.parametrize("task", ["regression", "classification"])
+    def test_an_unknown_probe_is_told_of_them(self, task):
+        target = made_units(np.arange(20) % 2, parts(train=10, test=10), task)
+        with pytest.raises(ParameterError, match=r"linear_olmoearth \| knn_olmoearth"):
+            probe({"f": np.zeros((20, 2))}, target, methods=["knn_published"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -28,16 +29,25 @@ class Modality:
         Whether it has the dates of the sample; otherwise it has one image, or one row.
     spatial
         Whether it has pixels, at the resolution of the sample.
+    span
+        Values that become 0 and 1, of a modality whose levels were not published.
     """
 
     groups: Groups
     dated: bool = False
     spatial: bool = True
+    span: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "groups", tuple(tuple(g) for g in self.groups))
         if not self.groups or not all(self.groups) or len(set(self.bands)) < len(self.bands):
             raise ParameterError("band groups", expected="bands, once each", found=self.groups)
+        if self.span is not None:
+            low, high = map(float, self.span)
+            if not -math.inf < low < high < math.inf:
+                raise ParameterError("span", expected="two numbers, the lower first",
+                                     found=self.span)  # fmt: skip
+            object.__setattr__(self, "span", (low, high))
 
     @property
     def bands(self) -> tuple[str, ...]:
@@ -126,6 +136,8 @@ MODALITIES = {
 }  # fmt: skip
 """As v1 tokenises them; the order is that of sequences. Published weights know the first nine."""
 
+TARGETS = ("frozen", "learned")
+
 PUBLISHED = tuple(MODALITIES)[:9]
 MAPS = PUBLISHED[3:]
 """Maps, which published models predict and never see."""
@@ -209,6 +221,16 @@ class OlmoEarthConfig:
         seen, other than radar.
     drop_path
         Chance that a sample skips one half of a block of the encoder in training.
+    dropout_modalities
+        Modalities whose bands may be dropped.
+    token_loss
+        A name in :data:`~maestro_lab.models.olmoearth.losses.TOKEN_LOSSES`.
+    target
+        What is predicted: a "frozen" random projection of the pixels or, to see what that is good
+        for, what the encoder itself makes of the whole sample while it is "learned".
+    sources
+        Modality to the names of modalities of a cube, or of the target, that it is made from.
+        Default: sensors and names tell.
 
     Raises
     ------
@@ -234,7 +256,10 @@ class OlmoEarthConfig:
     spare_alike: tuple[str, ...] = ()
     band_dropout: float = 0.0
     drop_path: float = 0.1
-    dropout_modalities: tuple[str, ...] = field(default=("sentinel2_l2a", "landsat"))
+    dropout_modalities: tuple[str, ...] = ("sentinel2_l2a", "landsat")
+    token_loss: str = "modality_discrimination"
+    target: str = "frozen"
+    sources: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if isinstance(self.size, str):
@@ -244,6 +269,9 @@ class OlmoEarthConfig:
         if not set(modalities) - set(self.predicted_only):
             raise ParameterError("modalities", expected="one that is seen", found=list(modalities))
         object.__setattr__(self, "modalities", modalities)
+        sources = {name: tuple(names) for name, names in self.sources.items()}
+        object.__setattr__(self, "sources", sources)
+        _check_name("target", self.target, TARGETS)
         for name in ("predicted_only", "spare_alike", "dropout_modalities"):
             kept = tuple(m for m in getattr(self, name) if m in modalities)
             object.__setattr__(self, name, kept)

@@ -12,8 +12,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["TEMPERATURE", "all_discrimination", "instance_contrast", "modality_all_discrimination",
-           "modality_discrimination", "patch_discrimination"]  # fmt: skip
+from maestro_lab.errors import ParameterError
+
+__all__ = ["TEMPERATURE", "TOKEN_LOSSES", "all_discrimination", "cosine_distance",
+           "instance_contrast", "modality_all_discrimination", "modality_discrimination",
+           "patch_discrimination", "token_losses"]  # fmt: skip
 
 TEMPERATURE = 0.1
 ALIKE = 0.999
@@ -120,6 +123,70 @@ def all_discrimination(predicted: Tokens, target: Tokens, counted: Tokens) -> Te
 def modality_all_discrimination(predicted: Tokens, target: Tokens, counted: Tokens) -> Tensor:
     """Compare tokens with all others of the same modality in the batch; summed over modalities."""
     return sum(_whole_batch(predicted[n], target[n], counted[n]) for n in predicted)
+
+
+def cosine_distance(predicted: Tokens, target: Tokens, counted: Tokens) -> dict[str, Tensor]:
+    """Compare tokens with their own targets alone, as one minus the cosine; arguments as above.
+
+    Nothing tells targets apart, so a model that may choose its targets can make them all alike.
+    """
+    return {name: _apart(predicted[name], target[name], counted[name]) for name in predicted}
+
+
+@_full_precision
+def _apart(predicted: Tensor, target: Tensor, counted: Tensor) -> Tensor:
+    away = 1 - F.cosine_similarity(predicted.float(), target.float(), dim=-1)
+    return _row_mean(away, counted)
+
+
+TOKEN_LOSSES = (
+    "modality_discrimination",
+    "patch_discrimination",
+    "all_discrimination",
+    "modality_all_discrimination",
+    "cosine_distance",
+)
+
+
+def token_losses(
+    name: str,
+    predicted: Tokens,
+    target: Tokens,
+    counted: Tokens,
+    spare_alike: Collection[str] = (),
+) -> dict[str, Tensor]:
+    """Compare predictions with targets in one of the ways in :data:`TOKEN_LOSSES`.
+
+    Parameters
+    ----------
+    name
+        Which way.
+    predicted, target, counted, spare_alike
+        As in :func:`modality_discrimination`, which alone can spare what is alike.
+
+    Returns
+    -------
+    dict
+        Modality to its loss, or ``tokens`` to that of all together.
+
+    Raises
+    ------
+    ParameterError
+        For an unknown name.
+    """
+    given = (predicted, target, counted)
+    if name == "modality_discrimination":
+        return modality_discrimination(*given, spare_alike)
+    if name == "cosine_distance":
+        return cosine_distance(*given)
+    if name not in TOKEN_LOSSES:
+        raise ParameterError("token_loss", expected=", ".join(TOKEN_LOSSES), found=repr(name))
+    ways = {
+        "patch_discrimination": patch_discrimination,
+        "all_discrimination": all_discrimination,
+        "modality_all_discrimination": modality_all_discrimination,
+    }
+    return {"tokens": ways[name](*given)}
 
 
 def _together(parts: Tokens) -> Tensor:

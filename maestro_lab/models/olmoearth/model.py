@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from maestro_lab.errors import ContractError
+from maestro_lab.errors import ContractError, ParameterError
 from maestro_lab.models.maestro import Output
 from maestro_lab.models.masking import random_bits
 from maestro_lab.models.olmoearth.blocks import RotaryAttention
@@ -23,8 +23,8 @@ from maestro_lab.models.olmoearth.encoder import (
     pool_spatial,
     visible_tokens,
 )
-from maestro_lab.models.olmoearth.losses import instance_contrast, modality_discrimination
-from maestro_lab.models.olmoearth.masking import draw_states
+from maestro_lab.models.olmoearth.losses import TOKEN_LOSSES, instance_contrast, token_losses
+from maestro_lab.models.olmoearth.masking import STRATEGIES, draw_states
 from maestro_lab.models.olmoearth.predictor import LatentPredictor
 from maestro_lab.models.olmoearth.sample import PREDICTED, Layout, Sample, present_tokens
 from maestro_lab.models.olmoearth.targets import Target
@@ -47,7 +47,7 @@ class View:
     predicted
         Modality to (b, g, d, l, w), zero where nothing was predicted.
     losses
-        Modality to the loss of its tokens.
+        Modality to the loss of its tokens, or ``tokens`` to that of all.
     """
 
     encoded: Encoded
@@ -64,6 +64,11 @@ class OlmoEarth(nn.Module):
     config
         What to build.
 
+    Raises
+    ------
+    ParameterError
+        If it names an unknown masking or loss.
+
     Examples
     --------
     >>> import torch
@@ -74,8 +79,15 @@ class OlmoEarth(nn.Module):
     (torch.Size([1, 128]), torch.Size([1, 6, 128]))
     """
 
+    only_pretraining = ("predictor.", "target.", "encoder.summary.")
+    """Beginnings of the names of parameters that embeddings do not depend on."""
+
     def __init__(self, config: OlmoEarthConfig) -> None:
         super().__init__()
+        for what, known in (("masking", STRATEGIES), ("token_loss", TOKEN_LOSSES)):
+            found = getattr(config, what)
+            if found not in known:
+                raise ParameterError(what, expected=", ".join(known), found=repr(found))
         self.config = config
         self.encoder = Encoder(config)
         self.predictor = LatentPredictor(config)
@@ -119,11 +131,31 @@ class OlmoEarth(nn.Module):
         seen = {n: t for n, t in encoded.by_modality().items() if self.config.modalities[n].spatial}
         return pool_spatial(seen, encoded.visible())
 
+    def features(self, sample: Sample) -> dict[str, tuple[Tensor, Tensor]]:
+        """Return every token with data, for heads: modality to (b, g, d, l, w), and what is there.
+
+        What is there is bool (b, g, d, l); maps, which are never seen, are left out.
+        """
+        encoded = self.encode(sample)
+        there = encoded.visible()
+        return {name: (tokens, there[name]) for name, tokens in encoded.by_modality().items()}
+
     # -- pretraining
 
-    def targets(self, sample: Sample) -> dict[str, Tensor]:
-        """Return the frozen projection of all tokens: modality to (b, g, d, l, w)."""
-        return self.target(self.encoder.embedding.patches(sample))
+    def targets(self, sample: Sample, patches: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return what is to be predicted of all tokens: modality to (b, g, d, l, w).
+
+        Parameters
+        ----------
+        sample
+            The input.
+        patches
+            Its patches, from :meth:`Embedding.patches`.
+        """
+        found = self.target(patches)
+        if self.config.target == "learned":
+            found |= self.encode(sample).by_modality()
+        return found
 
     def view(
         self, sample: Sample, states: States, tokens: Tensor, targets: Mapping[str, Tensor]
@@ -145,7 +177,8 @@ class OlmoEarth(nn.Module):
         encoded = self.encoder(tokens, seen, sample.timestamps, visible_tokens(states, seen))
         predicted = self.predict(sample, states, encoded)
         wanted = {name: state == PREDICTED for name, state in states.items()}
-        losses = modality_discrimination(
+        losses = token_losses(
+            self.config.token_loss,
             *({n: t[n].flatten(1, 3) for n in predicted} for t in (predicted, targets, wanted)),
             spare_alike=self.config.spare_alike,
         )
@@ -198,7 +231,7 @@ class OlmoEarth(nn.Module):
         for each in states:
             _check_states(each, self.layouts(sample)[1])
         patches = self.encoder.embedding.patches(sample)
-        targets = self.target(patches)
+        targets = self.targets(sample, patches)
         tokens = [self._tokens(sample, patches)]
         tokens.append(self._tokens(sample, patches) if self._drops_bands else tokens[0])
         views = [self.view(sample, *each, targets) for each in zip(states, tokens, strict=True)]

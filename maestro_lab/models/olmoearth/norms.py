@@ -7,12 +7,14 @@ the only part used here. Values outside are not clipped.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from maestro_lab.errors import ContractError
+from maestro_lab.models.olmoearth.config import OlmoEarthConfig
 
-__all__ = ["LEVELS", "RANGES", "normalise_bands"]
+__all__ = ["LEVELS", "RANGES", "input_contract", "normalise_bands"]
 
 LEVELS: dict[str, dict[str, tuple[float, float]]] = {
     "sentinel2_l2a": {
@@ -65,7 +67,12 @@ RANGES = {"openstreetmap_raster": (0.0, 1.0), "worldcereal": (0.0, 100.0)}
 """Modality to what becomes 0 and 1, for all its bands."""
 
 
-def normalise_bands(values: np.ndarray, modality: str, bands: Sequence[str]) -> np.ndarray:
+def normalise_bands(
+    values: np.ndarray,
+    modality: str,
+    bands: Sequence[str],
+    span: tuple[float, float] | None = None,
+) -> np.ndarray:
     """Bring values (..., band, y, x) to the range the model knows; NaN stays NaN.
 
     Parameters
@@ -74,6 +81,8 @@ def normalise_bands(values: np.ndarray, modality: str, bands: Sequence[str]) -> 
         In DN, dB, metres or codes.
     modality, bands
         Names as OlmoEarth has them.
+    span
+        Values that become 0 and 1, in place of published levels.
 
     Raises
     ------
@@ -86,8 +95,9 @@ def normalise_bands(values: np.ndarray, modality: str, bands: Sequence[str]) -> 
     >>> normalise_bands(vv, "sentinel1", ["vv"]).ravel().tolist()
     [0.5]
     """
-    if modality in RANGES:
-        low, high = (np.full(len(bands), edge) for edge in RANGES[modality])
+    span = span or RANGES.get(modality)
+    if span is not None:
+        low, high = (np.full(len(bands), edge) for edge in span)
     else:
         known = LEVELS.get(modality, {})
         strange = [band for band in bands if band not in known]
@@ -101,3 +111,28 @@ def normalise_bands(values: np.ndarray, modality: str, bands: Sequence[str]) -> 
         low, high = mean - 2 * std, mean + 2 * std
     low, high = low[:, None, None], high[:, None, None]
     return ((values - low) / (high - low)).astype(np.float32)
+
+
+def input_contract(config: OlmoEarthConfig) -> dict[str, Any]:
+    """Tell what a model takes: bands in order, which of them share a token, and normalisation.
+
+    Values are brought to 0 to 1 from the range, or from two deviations below to above the mean.
+
+    Examples
+    --------
+    >>> input_contract(OlmoEarthConfig.of("v1", "nano"))["sentinel1"]["groups"]
+    [['vv', 'vh']]
+    """
+    contract = {}
+    for name, m in config.modalities.items():
+        contract[name] = {
+            "groups": [list(group) for group in m.groups],
+            "dated": m.dated,
+            "spatial": m.spatial,
+            "predicted_only": name in config.predicted_only,
+        }
+        if m.span or name in RANGES:
+            contract[name]["range"] = list(m.span or RANGES[name])
+        elif name in LEVELS:
+            contract[name]["mean_and_deviation"] = [list(LEVELS[name][b]) for b in m.bands]
+    return contract

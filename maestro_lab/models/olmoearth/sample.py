@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -38,6 +38,10 @@ class Sample:
         Pixels along the side of a patch, 1 to 8.
     gsd
         Metres along the side of a pixel.
+    sample
+        int64 (b,), the number of each sample in its cube; masks are drawn from it.
+    targets
+        Target name to tensor (b, ...).
 
     Raises
     ------
@@ -56,6 +60,8 @@ class Sample:
     timestamps: Tensor
     patch: int
     gsd: float = 10.0
+    sample: Tensor | None = None
+    targets: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.patch not in range(1, BASE_PATCH + 1):
@@ -76,8 +82,21 @@ class Sample:
 
     def to(self, device: torch.device | str) -> Sample:
         """Move to a device."""
-        moved = {n: v.to(device, non_blocking=True) for n, v in self.values.items()}
-        return Sample(moved, self.timestamps.to(device, non_blocking=True), self.patch, self.gsd)
+        return self._each(lambda t: t.to(device, non_blocking=True))
+
+    def pin_memory(self) -> Sample:
+        """Pin, so that copies to a GPU overlap with work on it."""
+        return self._each(Tensor.pin_memory)
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Sample:
+        """Change every tensor."""
+        return replace(
+            self,
+            values={n: change(v) for n, v in self.values.items()},
+            timestamps=change(self.timestamps),
+            sample=None if self.sample is None else change(self.sample),
+            targets={n: change(t) for n, t in self.targets.items()},
+        )
 
     def __len__(self) -> int:
         return len(self.timestamps)

@@ -11,7 +11,7 @@ from maestro_lab.errors import ContractError, CubeWarning, ParameterError
 from maestro_lab.models.olmoearth.config import OlmoEarthConfig
 from maestro_lab.models.olmoearth.model import OlmoEarth
 from maestro_lab.models.olmoearth.norms import LEVELS, normalise_bands
-from maestro_lab.olmoearth_input import OlmoEarthInput
+from maestro_lab.olmoearth.reading import OlmoEarthInput
 from tests.batches.cubes import cube_of
 
 S2 = OlmoEarthConfig.of("v1.2", "nano").modalities["sentinel2_l2a"].bands

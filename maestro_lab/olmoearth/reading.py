@@ -11,19 +11,21 @@ import torch
 import xarray as xr
 
 from maestro_lab.cubes.contract import modality_names
-from maestro_lab.cubes.reading import Read, read_of, whole
+from maestro_lab.cubes.reading import Read, Where, read_of, whole
 from maestro_lab.cubes.sensors import sensor
 from maestro_lab.cubes.slots import monthly_slots
 from maestro_lab.errors import ContractError, CubeWarning, ParameterError
 from maestro_lab.models.olmoearth.config import MODALITIES, OlmoEarthConfig
 from maestro_lab.models.olmoearth.norms import normalise_bands
 from maestro_lab.models.olmoearth.sample import NO_DATA, Sample
+from maestro_lab.olmoearth.maps import map_sources
 
-__all__ = ["OlmoEarthInput"]
+__all__ = ["OlmoEarthInput", "sensors_of"]
 
 SENSORS = {"sentinel-2": "sentinel2_l2a", "sentinel-1": "sentinel1", "landsat": "landsat"}
 """Sensor of a cube to the modality of the model."""
 
+_IN_MEMORY = 4e9  # bytes of normalised samples that are kept
 _TOO_MANY = 0.2  # share of bands made up, above which there is a warning
 _THERMAL = ("B10", "B11")  # of Landsat: like nothing but each other
 
@@ -62,6 +64,8 @@ class OlmoEarthInput:
         year before the reference date, else the first month with data.
     slots
         Slots of a sample, of 30 days each.
+    maps
+        Bring the maps of the model along that the cube has; they are predicted, never seen.
 
     Raises
     ------
@@ -93,6 +97,7 @@ class OlmoEarthInput:
         split: str | Sequence[str] | None = None,
         start: object = None,
         slots: int = 12,
+        maps: bool = False,
     ) -> None:
         self.config = config
         self.index = _rows(cube, split)
@@ -107,8 +112,15 @@ class OlmoEarthInput:
         first = next(iter(self.parts.values()))[0]
         self.pixels = first.pixels[0] * first.factor, first.pixels[1] * first.factor
         self._check()
+        self.maps = map_sources(cube, config, self.pixels) if maps else {}
         begin = self.start[:, None] + np.timedelta64(30, "D") * np.arange(slots)
         self.timestamps = _day_month_year(begin)
+        self.present = np.zeros((len(begin), slots), bool)
+        for part in (part for parts in self.parts.values() for part in parts):
+            self.present |= part.slots >= 0
+        numbers = sum(slots * len(config.modalities[m].bands) for m in self.parts)
+        self._keep = 4 * numbers * np.prod(self.pixels) * len(self.index) < _IN_MEMORY
+        self._kept: dict[tuple[str, int], np.ndarray] = {}
 
     def _part(self, cube: xr.DataTree, name: str, modality: str) -> _Part:
         ds = cube[name]
@@ -159,23 +171,47 @@ class OlmoEarthInput:
             f"{modality} from {' + '.join(part.name for part in parts)}"
             for modality, parts in self.parts.items()
         )
-        return f"{len(self)} samples in {self.slots} slots: {sources}"
+        maps = ", ".join(f"{modality} from {m.name}" for modality, m in self.maps.items())
+        found = f"{len(self)} samples in {self.slots} slots: {sources}"
+        return f"{found}; to predict alone: {maps}" if maps else found
 
     def sample(self, rows: Sequence[int], patch: int = 4) -> Sample:
         """Gather samples; ``rows`` are positions in this data set."""
         samples = self.index[np.asarray(rows)]
-        values = {
-            modality: torch.from_numpy(np.stack([self._values(modality, int(s)) for s in samples]))
-            for modality in self.parts
-        }
-        return Sample(values, torch.from_numpy(self.timestamps[samples]), patch, self.gsd)
+        found = [self.values(int(sample)) for sample in samples]
+        return Sample(
+            {name: torch.from_numpy(np.stack([f[name] for f in found])) for name in found[0]},
+            torch.from_numpy(self.timestamps[samples]),
+            patch,
+            self.gsd,
+            torch.from_numpy(samples),
+        )
 
     def batches(self, size: int = 16, patch: int = 4) -> Iterator[Sample]:
         """Walk through all samples in order."""
         for start in range(0, len(self), size):
             yield self.sample(range(start, min(len(self), start + size)), patch)
 
-    def _values(self, modality: str, sample: int) -> np.ndarray:
+    def values(self, sample: int) -> dict[str, np.ndarray]:
+        """Return one sample of the cube, normalised: modality to float32 (slot, band, y, x)."""
+        found = {}
+        for name in (*self.parts, *self.maps):
+            values = self._kept.get((name, sample))
+            if values is None:
+                values = (
+                    self._series(name, sample) if name in self.parts else self._map(name, sample)
+                )
+                if self._keep:
+                    self._kept[name, sample] = values
+            found[name] = values
+        return found
+
+    def _map(self, modality: str, sample: int) -> np.ndarray:
+        """Return one sample of a map (1, band, y, x), normalised."""
+        values = self.maps[modality].values(sample, self.pixels)[0][None]
+        return np.where(np.isnan(values), np.float32(NO_DATA), values)
+
+    def _series(self, modality: str, sample: int) -> np.ndarray:
         """Return one sample of one modality (slot, band, y, x), normalised."""
         bands = self.config.modalities[modality].bands
         out = np.full((self.slots, len(bands), *self.pixels), np.nan)
@@ -208,9 +244,10 @@ class _ArrayRead:
     valid: object
     time: np.ndarray
 
-    def __call__(self, sample: int, where: object) -> tuple[np.ndarray, np.ndarray]:
+    def __call__(self, sample: int, where: Where) -> tuple[np.ndarray, np.ndarray]:
         dated = slice(0, int((~np.isnat(self.time[sample])).sum()))
-        return np.asarray(self.values[sample, dated]), np.asarray(self.valid[sample, dated])
+        pair = self.values[sample, dated][..., *where], self.valid[sample, dated][..., *where]
+        return np.asarray(pair[0]), np.asarray(pair[1])
 
 
 def _rows(cube: xr.DataTree, split: str | Sequence[str] | None) -> np.ndarray:
@@ -225,22 +262,49 @@ def _rows(cube: xr.DataTree, split: str | Sequence[str] | None) -> np.ndarray:
     return index
 
 
-def _by_modality(cube: xr.DataTree, config: OlmoEarthConfig) -> dict[str, list[str]]:
-    """Return which modalities of a cube make up each modality of the model."""
+def sensors_of(cube: xr.DataTree, chosen: Sequence[str] = ()) -> dict[str, list[str]]:
+    """Return which modalities of a cube make up each modality that OlmoEarth sees.
+
+    Parameters
+    ----------
+    cube
+        The cube.
+    chosen
+        Names of modalities to take; empty takes all.
+
+    Raises
+    ------
+    ContractError
+        If a name is not there, or nothing is left.
+    """
+    sensor_name = {n: cube[n].attrs.get("sensor", "no sensor") for n in modality_names(cube)}
+    there = ", ".join(f"{n} ({s})" for n, s in sensor_name.items())
+    for name in chosen:
+        if sensor_name.get(name) not in SENSORS:
+            raise ContractError(f"modality {name!r}", expected=" or ".join(SENSORS), found=there)
     found: dict[str, list[str]] = {}
-    for name in modality_names(cube):
-        modality = SENSORS.get(cube[name].attrs.get("sensor", ""))
-        if modality in config.modalities:
-            found.setdefault(modality, []).append(name)
+    for name in chosen or sensor_name:
+        if sensor_name[name] in SENSORS:
+            found.setdefault(SENSORS[sensor_name[name]], []).append(name)
     if not found:
         raise ContractError(
             "this cube has no sensor that OlmoEarth sees",
-            expected=" or ".join(SENSORS),
-            found=", ".join(
-                f"{n} ({cube[n].attrs.get('sensor', 'no sensor')})" for n in modality_names(cube)
-            ),
-        )
-    return {name: found[name] for name in config.modalities if name in found}
+            expected=" or ".join(SENSORS), found=there,
+        )  # fmt: skip
+    return {name: found[name] for name in SENSORS.values() if name in found}
+
+
+def _by_modality(cube: xr.DataTree, config: OlmoEarthConfig) -> dict[str, list[str]]:
+    """Return which modalities of a cube make up each modality of the model."""
+    named = [n for modality in config.seen for n in config.sources.get(modality, ())]
+    found = sensors_of(cube, named)
+    kept = {name: found[name] for name in config.seen if name in found}
+    if not kept:
+        raise ContractError(
+            "this cube has no sensor that the model sees",
+            expected=" or ".join(config.seen), found=", ".join(found),
+        )  # fmt: skip
+    return kept
 
 
 def _first_days(cube: xr.DataTree, names: Sequence[str], start: object) -> np.ndarray:
