@@ -6,6 +6,7 @@ import torch
 import xarray as xr
 
 import maestro_lab as ml
+from maestro_lab import figures
 from maestro_lab.cubes.contract import make_modality
 from maestro_lab.errors import ContractError, CubeWarning, ParameterError
 from maestro_lab.models.olmoearth.config import OlmoEarthConfig
@@ -197,3 +198,9 @@ def test_the_real_months_with_two_missing(shared):
     with torch.no_grad():
         found = OlmoEarth(config()).eval().embed(sample, spatial=True)
     assert found.shape == (4, 25, 128) and found.isfinite().all()
+    with pytest.warns(CubeWarning, match="B8A B01 B09"):
+        whole = ml.dataset_for(config(), cube, split=None, start="2020-10-25")
+    table = ml.embed(ml.build_model(config()), whole)
+    figure = figures.embedding_map(cube, table.sample, table.features, table.grid)
+    (image,) = figure.axes[0].get_images()
+    assert image.get_array().shape[:2] == (25, 25), "5 x 5 windows of 5 x 5 patches, side by side"
