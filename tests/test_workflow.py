@@ -28,7 +28,7 @@ def cube():
 @pytest.fixture(scope="module")
 def model(cube):
     size = Size(16, 2, 2, 8, 32, 16, 1, 2, 8, 32)
-    return reopen.build_model(
+    return ml.build_model(
         ml.MaestroConfig(ml.contract_for(cube, dates={"s2": 4}), size, joint_depth=1)
     )
 
@@ -39,7 +39,7 @@ def test_the_seed_decides_the_weights_and_leaves_the_global_generator_alone(mode
     torch.manual_seed(0)
     before = torch.rand(1)
     torch.manual_seed(0)
-    twin, other = (reopen.build_model(model.config, seed) for seed in (0, 1))
+    twin, other = (ml.build_model(model.config, seed) for seed in (0, 1))
     assert torch.equal(torch.rand(1), before)
     first = [m.mask_tokens["s2"] for m in (model, twin, other)]
     assert torch.equal(first[0], first[1])
@@ -48,14 +48,14 @@ def test_the_seed_decides_the_weights_and_leaves_the_global_generator_alone(mode
 
 def test_held_out_is_val_where_there_is_one(cube, model):
     contract = model.config.contract
-    assert workflow.held_out(cube, contract).split == "val"
+    assert ml.held_out(cube, contract).split == "val"
     without = cube.isel(sample=np.flatnonzero(cube["split"].values != "val"))
-    assert workflow.held_out(without, contract).split == "test"
-    assert workflow.held_out(cube, contract, "train").split == "train"
+    assert ml.held_out(without, contract).split == "test"
+    assert ml.held_out(cube, contract, "train").split == "train"
     alone = cube.isel(sample=np.flatnonzero(cube["split"].values == "train"))
     with pytest.raises(ml.LabError, match="nothing is held out"):
-        workflow.held_out(alone, contract)
-    assert workflow.train_and_held_out(alone, contract)[1] is None
+        ml.held_out(alone, contract)
+    assert ml.train_and_held_out(alone, contract)[1] is None
 
 
 def test_features_and_probe_of_a_whole_cube(cube, model):

@@ -7,8 +7,8 @@ import xarray as xr
 from maestro_lab.batches import CubeDataset, contract_for
 from maestro_lab.cubes.contract import assemble, make_modality
 from maestro_lab.models.config import MaestroConfig, Size
+from maestro_lab.models.systems import build_model
 from maestro_lab.training.config import TrainingConfig
-from maestro_lab.workflow import build_model
 
 SIZE = Size(16, 1, 1, 16, 32, 16, 1, 1, 16, 32)
 SPLITS = ("train", "train", "train", "train", "train", "val", "test")

@@ -25,7 +25,7 @@ def data(cube):
 def test_every_location_of_every_sample(model, data):
     found = embed(model, data, draws=2, batch_size=4)
     assert found.features.shape == (14, 4, 2 * WIDTH) and found.features.dtype == np.float32
-    assert found.grid == reference_grid(model) == 2
+    assert found.grid == reference_grid(model, data) == 2
     assert found.sample.tolist() == list(range(14))
     assert np.isfinite(found.features).all()
     again = embed(model, data, draws=2, batch_size=9)

@@ -7,7 +7,7 @@ import torch
 
 from maestro_lab.errors import ParameterError, TrainingError
 from maestro_lab.models.predictor import Predictor
-from maestro_lab.reopen import build_model
+from maestro_lab.models.systems import build_model
 from maestro_lab.training import tune as tuning
 from maestro_lab.training.schedule import ema_momentum
 from maestro_lab.training.tune import PHASES, predict, score, tune

@@ -9,8 +9,8 @@ from maestro_lab.models import transformer
 from maestro_lab.models.config import MaestroConfig, Size
 from maestro_lab.models.heads import HeadConfig
 from maestro_lab.models.predictor import Predictor, PredictorConfig
+from maestro_lab.models.systems import build_model
 from maestro_lab.models.transformer import Transformer
-from maestro_lab.reopen import build_model
 from maestro_lab.training.pretrain import pretrain
 from maestro_lab.training.tune import PHASES, predict, score, tune
 from tests.training.conftest import SIZE, make_data, make_model

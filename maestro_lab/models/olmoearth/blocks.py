@@ -113,31 +113,33 @@ class RotaryAttention(nn.Module):
         """
         normed = self.norm(x)
         if context is None:
-            both, v = self._heads(self.qkv(normed)).split([2, 1], dim=2)
-            if self.frequencies is not None:
-                both = turned(both, where, self.frequencies)
-            (q, k), v = both.unbind(2), v[:, :, 0]
+            q, k, v = self._parts(self.qkv(normed), where, still=1)
         else:
-            q, k, v = self._cross(normed, where, context)
+            width, weight, bias = self.out.in_features, self.qkv.weight, self.qkv.bias
+            kv = product(context.tokens, weight[width:], bias[width:])
+            (q,) = self._parts(product(normed, weight[:width], bias[:width]), where)
+            k, v = self._parts(kv, context.where, still=1)
         keys = present if context is None else context.present
-        mixed = attend_present(*(t.transpose(1, 2) for t in (q, k, v)), present, keys)
+        mixed = attend_present(q, k, v, present, keys)
         return self.out(mixed.transpose(1, 2).flatten(2))
 
-    def _heads(self, x: Tensor) -> Tensor:
-        """Split channels (b, n, parts * w) into (b, n, parts, heads, channels)."""
-        return x.unflatten(-1, (-1, self.heads, self.out.in_features // self.heads))
-
-    def _cross(
-        self, normed: Tensor, where: Tensor | None, context: Context
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        width, weight, bias = self.out.in_features, self.qkv.weight, self.qkv.bias
-        q = self._heads(product(normed, weight[:width], bias[:width]))
-        kv = self._heads(product(context.tokens, weight[width:], bias[width:]))
-        k, v = kv.split(1, dim=2)
+    def _parts(self, x: Tensor, where: Tensor | None, still: int = 0) -> tuple[Tensor, ...]:
+        """Split (b, n, parts * w) by heads, (b, h, n, c) each, and turn all but ``still``."""
+        x = x.unflatten(-1, (-1, self.heads, self.out.in_features // self.heads))
         if self.frequencies is not None:
-            q = turned(q, where, self.frequencies)
-            k = turned(k, context.where, self.frequencies)
-        return q[:, :, 0], k[:, :, 0], v[:, :, 0]
+            return turned(x, where, self.frequencies, still=still)
+        return x.transpose(1, 3).unbind(2)
+
+
+class Perceptron(FeedForward):
+    """The perceptron of the lab's other models, returned without the residual."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Transform tokens (b, n, w) one by one."""
+        hidden = self.up(self.norm(x))
+        if torch.is_grad_enabled():
+            return self.down(F.gelu(hidden))
+        return self.down(torch.ops.aten.gelu_(hidden))
 
 
 class LatentBlock(nn.Module):
@@ -158,23 +160,37 @@ class LatentBlock(nn.Module):
     ) -> None:
         super().__init__()
         self.attention = RotaryAttention(width, heads, rotary=rotary)
-        self.mlp = FeedForward(width, hidden)
+        self.mlp = Perceptron(width, hidden)
         self.drop_path = drop_path
 
     def forward(
         self, x: Tensor, where: Tensor | None, present: Tensor | None, context: Context | None
     ) -> Tensor:
         """Transform tokens (b, n, w); parameters as in :class:`RotaryAttention`."""
-        mixed = self.attention(x, where, present, context)
         if not (self.training and self.drop_path):
-            return self.mlp(x + mixed)
-        x = x + mixed * self._kept(x)
-        return torch.lerp(x, self.mlp(x), self._kept(x))
+            x = x + self.attention(x, where, present, context)
+            return x + self.mlp(x)
+        x = self._by_chance(self.attention, x, where, present, context)
+        return self._by_chance(self.mlp, x)
 
-    def _kept(self, x: Tensor) -> Tensor:
-        """Draw which samples go through (b, 1, 1): 0, or what keeps the mean."""
-        draw = torch.rand(len(x), 1, 1, device=x.device, dtype=x.dtype)
-        return (draw >= self.drop_path).to(x.dtype) / (1 - self.drop_path)
+    def _by_chance(self, half: nn.Module, x: Tensor, *others: Tensor | Context | None) -> Tensor:
+        """Add what a half makes of the samples that do not skip it, so that the mean is kept."""
+        kept = torch.rand(len(x), device=x.device) >= self.drop_path
+        scale = 1 / (1 - self.drop_path)
+        rows = None
+        if x.device.type == "cpu" and not torch.compiler.is_compiling():
+            rows = kept.nonzero()[:, 0]  # the others cost nothing; elsewhere looking would
+        if rows is None or not 0 < len(rows) < len(x):
+            return x + half(x, *others) * (kept[:, None, None] * scale).to(x.dtype)
+        change = half(x[rows], *(_chosen(t, rows) for t in others))
+        return x.index_add(0, rows, change.to(x.dtype), alpha=scale)
+
+
+def _chosen(given: Tensor | Context | None, rows: Tensor) -> Tensor | Context | None:
+    """Choose samples."""
+    if isinstance(given, Context):
+        return Context(*(_chosen(t, rows) for t in given))
+    return None if given is None else given[rows]
 
 
 class LatentTransformer(Transformer):

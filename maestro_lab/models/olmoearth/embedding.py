@@ -14,7 +14,7 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from maestro_lab.models.kernels import Linear
+from maestro_lab.models.kernels import Linear, product
 from maestro_lab.models.olmoearth.config import BASE_PATCH, Modality, OlmoEarthConfig
 from maestro_lab.models.olmoearth.sample import Sample, has_data
 
@@ -87,7 +87,10 @@ class PatchEmbedding(nn.Module):
     def forward(self, patches: Tensor) -> Tensor:
         """Embed patches (..., 64, c) as tokens (..., w)."""
         if self.pixel is not None:
-            patches = F.relu(self.pixel(patches), inplace=True)
+            # Laid out by columns, torch multiplies its gradient up to eight times as fast.
+            weight = self.pixel.weight.T.contiguous().T
+            pixels = product(patches.flatten(0, -2), weight, self.pixel.bias)
+            patches = F.relu(pixels, inplace=True).view(*patches.shape[:-1], -1)
         return self.project(patches.flatten(-2))
 
 

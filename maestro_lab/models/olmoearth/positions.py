@@ -122,7 +122,7 @@ def initial_frequencies(heads: int, head_width: int) -> Tensor:
     return torch.cat(both, dim=-1).transpose(0, 1).contiguous()
 
 
-def turned(x: Tensor, where: Tensor, frequencies: Tensor) -> Tensor:
+def turned(x: Tensor, where: Tensor, frequencies: Tensor, *, still: int = 0) -> tuple[Tensor, ...]:
     """Turn pairs of neighbouring channels by angles that depend on the position.
 
     Angles are summed in the published order, in float32: they reach hundreds of radians, so that
@@ -136,11 +136,13 @@ def turned(x: Tensor, where: Tensor, frequencies: Tensor) -> Tensor:
         (b, n, 3) from :func:`positions`.
     frequencies
         (3, heads, channels / 2).
+    still
+        How many of the last parts, such as values, do not turn.
 
     Returns
     -------
-    Tensor
-        As ``x``.
+    tuple
+        The parts, (b, heads, n, channels) each.
 
     Examples
     --------
@@ -148,15 +150,15 @@ def turned(x: Tensor, where: Tensor, frequencies: Tensor) -> Tensor:
     >>> quarter = torch.full((3, 1, 1), torch.pi / 2)
     >>> turned(torch.tensor([1.0, 0.0]).view(1, 1, 1, 1, 2), torch.ones(1, 1, 3), quarter)
     ... # three quarters of a turn
-    tensor([[[[[...e-08, -1.0000e+00]]]]])
+    (tensor([[[[...e-08, -1.0000e+00]]]]),)
     """
-    return _Turn.apply(x, where, frequencies)
+    return _Turn.apply(x, where, frequencies, still)
 
 
 def _turns(where: Tensor, frequencies: Tensor) -> Tensor:
-    """Return the turns of all positions as complex numbers (b, n, heads, pairs)."""
-    t, r, c = where[..., None, None].float().unbind(2)
-    time, row, column = frequencies.float()
+    """Return the turns of all positions as complex numbers (b, heads, n, pairs)."""
+    t, r, c = where.float()[:, None, :, :, None].unbind(3)
+    time, row, column = frequencies.float()[:, :, None].unbind()
     angle = t * time + r * row + c * column
     both = torch.empty(*angle.shape, 2, device=angle.device)
     torch.cos(angle, out=both[..., 0])
@@ -164,28 +166,47 @@ def _turns(where: Tensor, frequencies: Tensor) -> Tensor:
     return torch.view_as_complex(both)
 
 
+def _pairs(x: Tensor) -> Tensor:
+    """View neighbouring channels as complex numbers (..., channels / 2)."""
+    return torch.view_as_complex(x.unflatten(-1, (-1, 2)))
+
+
 class _Turn(torch.autograd.Function):
-    """One product of complex numbers; its gradient needs no other angles than these."""
+    """One product of complex numbers, laid out as attention reads it fastest: head by head."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, where: Tensor, frequencies: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, x: Tensor, where: Tensor, frequencies: Tensor, still: int
+    ) -> tuple[Tensor, ...]:
         turns = _turns(where, frequencies)
-        pairs = torch.view_as_complex(x.float().unflatten(-1, (-1, 2)))
         ctx.save_for_backward(x, where, frequencies, turns)
-        return torch.view_as_real(pairs * turns[:, :, None]).flatten(-2).to(x.dtype)
+        ctx.count = count = x.shape[2] - still
+        given = x.permute(2, 0, 3, 1, 4)  # (parts, b, heads, n, channels)
+        found = torch.empty(given.shape, device=x.device)
+        torch.mul(_pairs(given[:count].float()), turns, out=_pairs(found[:count]))
+        found[count:] = given[count:]
+        return found.to(x.dtype).unbind()
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         x, where, frequencies, turns = ctx.saved_tensors
-        grad = torch.view_as_complex(grad.float().contiguous().unflatten(-1, (-1, 2)))
-        back = grad * turns[:, :, None].conj()
-        for_x = torch.view_as_real(back).flatten(-2).to(x.dtype)
-        if not ctx.needs_input_grad[2]:
-            return for_x, None, None
-        pairs = x.float().unflatten(-1, (-1, 2))
-        angle = (back.imag * pairs[..., 0] - back.real * pairs[..., 1]).sum(2)
-        summed = where.float().flatten(0, 1).T @ angle.flatten(2).flatten(0, 1)
-        return for_x, None, summed.view_as(frequencies).to(frequencies.dtype)
+        for_x = torch.empty(x.shape, device=x.device)
+        angle = 0.0
+        for part, grad in enumerate(grads):
+            back = for_x[:, :, part].transpose(1, 2)  # (b, heads, n, channels)
+            if part >= ctx.count:
+                back.copy_(grad)
+                continue
+            torch.mul(_pairs(grad.float().contiguous()), turns.conj(), out=_pairs(back))
+            if ctx.needs_input_grad[2]:
+                real, imaginary = (
+                    x[:, :, part].transpose(1, 2).float().unflatten(-1, (-1, 2)).unbind(-1)
+                )
+                angle = angle + _pairs(back).imag * real - _pairs(back).real * imaginary
+        summed = None
+        if ctx.needs_input_grad[2]:
+            summed = torch.einsum("bnk,bhnp->khp", where.float(), angle).to(frequencies.dtype)
+        return for_x.to(x.dtype), None, summed, None
 
 
 class Codes(nn.Module):

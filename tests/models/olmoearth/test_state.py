@@ -164,7 +164,7 @@ def test_gradients_of_frequencies_are_those_of_differences():
     torch.manual_seed(0)
     from maestro_lab.models.olmoearth.positions import turned
 
-    x = torch.randn(2, 3, 2, 2, 4, dtype=torch.float32)
+    x = torch.randn(2, 3, 3, 2, 4)  # queries, keys, values
     where, freqs = torch.rand(2, 3, 3), torch.randn(3, 2, 2, requires_grad=True)
     x.requires_grad_()
 
@@ -172,9 +172,12 @@ def test_gradients_of_frequencies_are_those_of_differences():
         angle = torch.einsum("bnk,khp->bnhp", where, freqs)[:, :, None]
         a, b = x.unflatten(-1, (-1, 2)).unbind(-1)
         both = a * angle.cos() - b * angle.sin(), b * angle.cos() + a * angle.sin()
-        return torch.stack(both, -1).flatten(-2)
+        both = torch.stack(both, -1).flatten(-2)
+        return torch.cat([both[:, :, :2], x[:, :, 2:]], dim=2).permute(2, 0, 3, 1, 4)
 
-    weight = torch.randn(2, 3, 2, 2, 4)
+    parts = turned(x, where, freqs, still=1)
+    assert torch.allclose(torch.stack(parts), plain(x, freqs), atol=1e-6)
+    weight = torch.randn(3, 2, 2, 3, 4)
     expected = torch.autograd.grad((plain(x, freqs) * weight).sum(), (x, freqs))
-    found = torch.autograd.grad((turned(x, where, freqs) * weight).sum(), (x, freqs))
+    found = torch.autograd.grad((torch.stack(parts) * weight).sum(), (x, freqs))
     assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(found, expected, strict=True))
