@@ -1,8 +1,16 @@
-"""The model against the published package, on random models and samples."""
+"""The model against the published package, on random models and samples.
+
+The package walks through Python sets of names, so what it returns depends on how strings are hashed
+in this process: with some seeds (18, say) maps that its encoder never sees change its summary by
+0.5. It is compared where it agrees with itself, in a process whose seed is 0.
+"""
 
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import warnings
 from functools import cache
 
@@ -17,8 +25,11 @@ from maestro_lab.models.olmoearth.official import from_official, sample_from_off
 from maestro_lab.models.olmoearth.sample import MISSING, NO_DATA, PREDICTED, VISIBLE
 from maestro_lab.parity_olmoearth import as_published
 from maestro_lab.published.olmoearth_config import config_to_official
+from tests.conftest import REPOSITORY
 from tests.models.olmoearth.made import SENSORS, VERSIONS, micro, shaken
 
+STEADY = os.environ.get("PYTHONHASHSEED") == "0"
+steady = pytest.mark.skipif(not STEADY, reason="runs in a process with PYTHONHASHSEED=0, see below")
 TOLERANCE = {"v1": 1e-5, "v1.1": 1e-5, "v1.2": 5e-5}
 MODALITIES = (*SENSORS, "worldcover", "srtm")
 
@@ -124,6 +135,7 @@ def compare(version: str, size: str, tensors: dict, patch: int, gsd: int, folder
         assert worst(found, getattr(guesses, name), asked) < limit, name
 
 
+@steady
 @pytest.mark.parametrize("version", VERSIONS)
 @settings(max_examples=40)
 @given(data=st.data())
@@ -133,6 +145,7 @@ def test_any_sample_of_a_micro_model(version, data, tmp_path_factory):
     compare(version, "micro", tensors, patch, gsd, tmp_path_factory.getbasetemp() / version)
 
 
+@steady
 @pytest.mark.parametrize("version", VERSIONS)
 @settings(max_examples=4)
 @given(data=st.data())
@@ -140,3 +153,16 @@ def test_any_sample_of_a_nano_model(version, data, tmp_path_factory):
     tensors, patch = data.draw(inputs(version))
     folder = tmp_path_factory.getbasetemp() / f"nano-{version}"
     compare(version, "nano", tensors, patch, 10, folder)
+
+
+@pytest.mark.skipif(STEADY, reason="this is that process")
+def test_all_of_it_where_the_package_agrees_with_itself():
+    package()
+    plain = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST")}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__]
+    done = subprocess.run(
+        command, cwd=REPOSITORY, env=plain | {"PYTHONHASHSEED": "0"}, capture_output=True,
+        text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-4000:]
+    assert f"{2 * len(VERSIONS)} passed" in done.stdout
