@@ -16,9 +16,9 @@ from maestro_lab.models.config import MaestroConfig
 from maestro_lab.models.olmoearth.config import OlmoEarthConfig
 from maestro_lab.models.systems import Config
 from maestro_lab.olmoearth.dataset import Crops, OlmoEarthDataset
-from maestro_lab.olmoearth.reading import OlmoEarthInput
 
-__all__ = ["Data", "check_cube", "dataset_for", "held_out", "inputs_of", "train_and_held_out"]
+__all__ = ["Data", "check_cube", "dataset_for", "held_out", "inputs_of", "refuse_settings",
+           "train_and_held_out"]  # fmt: skip
 
 HELD_OUT = ("val", "test")
 
@@ -78,10 +78,32 @@ def check_cube(config: Taken, cube: xr.DataTree) -> xr.DataTree:
         Says what differs.
     """
     if isinstance(config, OlmoEarthConfig):
-        OlmoEarthInput(cube, config)
+        OlmoEarthDataset(cube, config, split=None, train=False)
         return cube
     check_contract(cube, _contract(config))
     return cut_for(cube, _contract(config))
+
+
+def refuse_settings(system: str, **settings: Any) -> None:
+    """Refuse settings that say something and mean nothing to a system.
+
+    Parameters
+    ----------
+    system
+        "maestro" or "olmoearth".
+    settings
+        Name to value; what is empty or zero says nothing.
+
+    Raises
+    ------
+    ParameterError
+        Names the first.
+    """
+    for name, value in settings.items():
+        if value:
+            raise ParameterError(
+                f"{name}, which means nothing to {system}", expected="left as it is", found=value
+            )
 
 
 def inputs_of(config: Taken) -> Contract | pd.DataFrame:

@@ -23,7 +23,7 @@ from maestro_lab.models.config import MaestroConfig
 from maestro_lab.models.official import from_official
 from maestro_lab.models.olmoearth.model import OlmoEarth
 from maestro_lab.models.predictor import Predictor
-from maestro_lab.models.systems import Model, build_model
+from maestro_lab.models.systems import Model, build_model, system_of
 from maestro_lab.models.warm import warm_start
 from maestro_lab.models.weights import LoadReport, load_model
 from maestro_lab.olmoearth.choosing import olmoearth_config
@@ -33,7 +33,7 @@ from maestro_lab.runs import open_run
 from maestro_lab.training.config import TrainingConfig
 from maestro_lab.training.pretrain import pretrain
 
-__all__ = ["Pretrained", "begin_from", "fingerprint", "in_memory", "pretrained"]
+__all__ = ["Pretrained", "begin_from", "compared", "fingerprint", "in_memory", "pretrained"]
 
 IN_MEMORY = 4e9
 
@@ -138,7 +138,7 @@ def pretrained(
     cube: str = "romania",
     root: str = "",
     options: Mapping[str, Any] | None = None,
-    system: str = "maestro",
+    system: str = "",
 ) -> Pretrained:
     """Open a pretraining run: its weights, and the cube its card names.
 
@@ -151,7 +151,8 @@ def pretrained(
     cube, root, options
         The cube of that tiny model, or of published weights; a run brings its own.
     system
-        Of that tiny model: "maestro" or "olmoearth".
+        "maestro" or "olmoearth": what is expected, and what that tiny model is. Empty takes any
+        run, and makes a tiny MAESTRO.
 
     Raises
     ------
@@ -163,15 +164,17 @@ def pretrained(
         If the cube lacks what the model needs.
     """
     if not folder:
-        return _tiny(cube, root, dict(options or {}), system)
+        return _tiny(cube, root, dict(options or {}), system or "maestro")
     official = _published(folder)
     if official is not None:
         data = in_memory(open_cube(cube, root=root, **dict(options or {})))
         check_cube(official.config, data)
+        _check_system(official, system, folder)
         return Pretrained(official, data, f"published weights of {Path(folder).name}", 0)
     run = open_run(folder)
     model, report = load_model(run.folder)
     model = model.encoder if isinstance(model, Predictor) else model
+    _check_system(model, system, folder)
     parameters = run.card.get("parameters", {})
     if "cube" not in parameters:
         raise RunError(
@@ -193,6 +196,50 @@ def pretrained(
             do="bring the old cube back, or pretrain on the new one",
         )
     return Pretrained(model, fitting, f"{run.shown}: {report}", parameters.get("seed", 0))
+
+
+def compared(
+    lab: Pretrained,
+    folders: Mapping[str, str | Path],
+    *,
+    cube: str = "romania",
+    root: str = "",
+    options: Mapping[str, Any] | None = None,
+) -> dict[str, Model]:
+    """Open further encoders that are to stand beside one, on its cube.
+
+    Parameters
+    ----------
+    lab
+        The first.
+    folders
+        Name to run folder, or to published weights.
+    cube, root, options
+        As in :func:`pretrained`; what published weights are opened with.
+
+    Raises
+    ------
+    RunError
+        If a run was trained on another cube, whose training ground may be this one's test ground.
+    """
+    found, own = {}, fingerprint(lab.cube)
+    for name, folder in folders.items():
+        other = pretrained(folder, cube=cube, root=root, options=options)
+        if fingerprint(other.cube) != own:
+            raise RunError(
+                f"{name} was pretrained on another cube than the first encoder, or other windows",
+                expected=f"fingerprint {own}",
+                found=fingerprint(other.cube),
+                do="compare runs of one cube: its splits keep test ground apart for all of them",
+            )
+        found[name] = other.model
+    return found
+
+
+def _check_system(model: Model, system: str, folder: str | Path) -> None:
+    found = system_of(model.config)
+    if system and found != system:
+        raise RunError(f"{folder} holds a model of the other system", expected=system, found=found)
 
 
 def _published(folder: str | Path) -> OlmoEarth | None:

@@ -16,6 +16,7 @@ from maestro_lab.batches.targets import Target, target_at
 from maestro_lab.cubes.contract import window_side
 from maestro_lab.cubes.splits import leakage
 from maestro_lab.datasets import Data, dataset_for
+from maestro_lab.errors import ContractError, ParameterError
 from maestro_lab.models.systems import Config, Model, build_model
 from maestro_lab.training.embed import embed, reference_grid
 from maestro_lab.training.probe import METHODS, ProbeResult, probe, units
@@ -82,6 +83,9 @@ def features(
         As in :func:`~maestro_lab.datasets.dataset_for`, for the first model.
     """
     data = dataset_for(model.config, cube, split=split, **options)
+    taken = [name for name in compare or {} if name in (MEDIANS, RANDOM, PRETRAINED)]
+    if taken:
+        raise ParameterError("name of a further encoder", expected="one of its own", found=taken[0])
     grid = reference_grid(model, data)
     device = next(model.parameters()).device
 
@@ -98,6 +102,13 @@ def features(
     }
     for name, other in (compare or {}).items():
         seen = dataset_for(other.config, cube, split=split)
+        if not np.array_equal(seen.index, data.index):
+            raise ContractError(
+                f"{name}: other windows than the first encoder's",
+                expected=f"{len(data)} samples",
+                found=f"{len(seen)}",
+                do="cut the cube into the smaller windows first: cut_windows",
+            )
         tables[f"{name}, {RANDOM}"] = untrained(other.config, seen)
         tables[name] = [table(other, seen)]
     return Features({k: v for k, v in tables.items() if v}, data.index, grid)
@@ -108,7 +119,7 @@ def _plain(data: Data, cube: xr.DataTree, split: tuple[str, ...]) -> CubeDataset
     if isinstance(data, CubeDataset):
         return data
     names = [part.name for parts in data.input.parts.values() for part in parts]
-    contract = contract_for(cube, modalities=names)
+    contract = contract_for(cube, modalities=names, window=window_side(cube))
     return CubeDataset(cube, contract, split=split, train=False)
 
 

@@ -10,8 +10,8 @@ import xarray as xr
 
 from maestro_lab.errors import ParameterError
 from maestro_lab.models.olmoearth.config import MODALITIES, VERSIONS, OlmoEarthConfig
-from maestro_lab.olmoearth.maps import map_modality, own_name
-from maestro_lab.olmoearth.reading import sensors_of
+from maestro_lab.olmoearth.maps import map_modality, own_name, published_name
+from maestro_lab.olmoearth.sensors import sensors_of
 
 __all__ = ["olmoearth_config"]
 
@@ -63,7 +63,8 @@ def olmoearth_config(
         sources = {model: tuple(names) for model, names in sensors.items()}
     for name in maps:
         own = own_name(cube, name)
-        chosen[own] = MODALITIES.get(own) or map_modality(cube, name)
+        known = published_name(cube, name)
+        chosen[own] = MODALITIES[known] if known else map_modality(cube, name)
         sources[own] = (name,)
     predicted = tuple(name for name in chosen if name not in sensors)
     known = set(OlmoEarthConfig.__dataclass_fields__)

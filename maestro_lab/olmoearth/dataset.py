@@ -14,7 +14,7 @@ import torch
 import xarray as xr
 from torch.utils.data import Dataset
 
-from maestro_lab.batches.dataset import as_tensor, choose_samples, generator, turned
+from maestro_lab.batches.dataset import as_tensor, generator, turned
 from maestro_lab.batches.source import TargetSource
 from maestro_lab.batches.targets import read_target
 from maestro_lab.errors import ContractError, ParameterError
@@ -60,17 +60,18 @@ class Crops:
     turn: bool = True
 
     def __post_init__(self) -> None:
-        for name, most in (("patches", BASE_PATCH), ("grid", None)):
-            low, high = getattr(self, name)
-            if not 1 <= low <= high or (most is not None and high > most):
+        for name, most in (("patches", BASE_PATCH), ("grid", 10**6)):
+            given = getattr(self, name)
+            pair = tuple(given) if isinstance(given, list | tuple) else ()
+            whole = all(isinstance(n, int | np.integer) for n in pair)
+            if len(pair) != 2 or not whole or not 1 <= pair[0] <= pair[1] <= most:
                 raise ParameterError(
                     f"crops: {name}",
-                    expected=f"two whole numbers from 1{f' to {most}' if most else ''}, "
-                    "the lower first",
-                    found=getattr(self, name),
+                    expected=f"two whole numbers from 1 to {most:,}, the lower first",
+                    found=given,
                 )
-            object.__setattr__(self, name, (int(low), int(high)))
-        if self.budget < 1:
+            object.__setattr__(self, name, pair)
+        if not isinstance(self.budget, int | np.integer) or self.budget < 1:
             raise ParameterError("crops: budget", expected="1 token or more", found=self.budget)
 
     def slots(self, grid: int, static: int, dated: int) -> int:
@@ -141,8 +142,11 @@ class OlmoEarthDataset(Dataset):
         if crops is not None and targets:
             raise ParameterError("targets of crops", expected="crops or targets", found=targets)
         self.config, self.seed, self.train, self.crops = config, seed, train, crops
-        self.input = OlmoEarthInput(cube, config, start=start, slots=slots, maps=crops is not None)
-        self.index = choose_samples(cube, split, samples)
+        self.input = OlmoEarthInput(
+            cube, config, split=split, samples=samples, start=start, slots=slots,
+            maps=crops is not None,
+        )  # fmt: skip
+        self.index = self.input.index
         self.split = (
             "all" if split is None else split if isinstance(split, str) else ", ".join(split)
         )

@@ -16,7 +16,7 @@ from maestro_lab.errors import ContractError, ParameterError
 from maestro_lab.models.olmoearth.config import MODALITIES, Modality, OlmoEarthConfig
 from maestro_lab.models.olmoearth.norms import normalise_bands
 
-__all__ = ["MapSource", "map_modality", "map_sources", "own_name"]
+__all__ = ["MapSource", "map_modality", "map_sources", "own_name", "published_name"]
 
 KNOWN = {
     "worldcover": "worldcover",
@@ -43,16 +43,26 @@ def own_name(cube: xr.DataTree, name: str) -> str:
             expected=", ".join(_legal(cube)) or "a cube with targets that have pixels",
             found="no such target with pixels, nor elevation",
         )
-    found = KNOWN.get(name, name)
-    if name in modality_names(cube):
-        found = KNOWN.get(cube[name].attrs.get("sensor", ""), name)
-    known = MODALITIES.get(found)
-    return found if known is None or len(known.bands) == _layers(cube, name) else name
+    return published_name(cube, name) or name
+
+
+def published_name(cube: xr.DataTree, name: str) -> str:
+    """Return the published name of a map whose values are what the published levels are of."""
+    kind = name if _is_target(cube, name) else cube[name].attrs.get("sensor", "")
+    found = KNOWN.get(kind, "")
+    if found == "worldcover" and "codes" not in cube[TARGETS][name].attrs:
+        return ""  # levels are those of codes, not of class numbers
+    return found if found and len(MODALITIES[found].bands) == _layers(cube, name) else ""
 
 
 def map_modality(cube: xr.DataTree, name: str) -> Modality:
-    """Describe a map of a cube that has no published levels: its range becomes 0 to 1."""
-    values = MapSource.of(cube, name, name, Modality((("value",),))).codes(slice(None))
+    """Describe a map of a cube that has no published levels: its range becomes 0 to 1.
+
+    The range is that of the training samples, where there are any.
+    """
+    source = MapSource.of(cube, name, name, Modality((("value",),)))
+    train = np.flatnonzero(np.asarray(cube["split"].values).astype(str) == "train")
+    values = source.codes(train if len(train) else slice(None))
     known = values[np.isfinite(values)]
     low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 1.0)
     bands = tuple(f"layer {k}" for k in range(_layers(cube, name)))
@@ -173,9 +183,11 @@ class _TargetRead:
     def __call__(self, samples: np.ndarray) -> np.ndarray:
         stored = self.source.rows(samples, [None] * len(samples))
         values = stored.astype(float)
-        values[stored == self.attrs.get("missing", np.nan)] = np.nan
+        none = -1 if stored.dtype.kind in "iu" else np.nan
+        values[stored == self.attrs.get("missing", none)] = np.nan
         if "codes" in self.attrs:  # labels number the classes, levels are those of codes
             codes = np.asarray(self.attrs["codes"], float)
+            values[(values < 0) | (values >= len(codes))] = np.nan
             there = np.isfinite(values)
             values[there] = codes[values[there].astype(int)]
         return values if values.ndim == 4 else values[:, None]

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from maestro_lab.errors import ParameterError
 from maestro_lab.models.olmoearth.model import OlmoEarth
 from maestro_lab.models.olmoearth.sample import Sample, present_tokens
 from maestro_lab.olmoearth.dataset import OlmoEarthDataset
@@ -35,6 +36,11 @@ def embed_months(
         float32 (slot, sample x location, width), NaN where a slot has no data, and the names of the
         slots: month and year where all samples share them, else the number.
 
+    Raises
+    ------
+    ParameterError
+        For a model of another system, or data to train on.
+
     Examples
     --------
     >>> import maestro_lab as ml
@@ -44,6 +50,12 @@ def embed_months(
     >>> embed_months(ml.build_model(config), data)[0].shape
     (12, 27, 128)
     """
+    if not isinstance(model, OlmoEarth) or data.train:
+        raise ParameterError(
+            "months to embed",
+            expected="an OlmoEarth model, and data with train=False",
+            found=f"{type(model).__name__}, train={data.train}",
+        )
     device, training = next(model.parameters()).device, model.training
     model.eval()
     parts = []

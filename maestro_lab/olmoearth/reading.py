@@ -3,44 +3,27 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
 import xarray as xr
 
-from maestro_lab.cubes.contract import modality_names
-from maestro_lab.cubes.reading import Read, Where, read_of, whole
-from maestro_lab.cubes.sensors import sensor
+from maestro_lab.batches.dataset import choose_samples
+from maestro_lab.cubes.reading import read_of, whole
 from maestro_lab.cubes.slots import monthly_slots
 from maestro_lab.errors import ContractError, CubeWarning, ParameterError
 from maestro_lab.models.olmoearth.config import MODALITIES, OlmoEarthConfig
 from maestro_lab.models.olmoearth.norms import normalise_bands
 from maestro_lab.models.olmoearth.sample import NO_DATA, Sample
 from maestro_lab.olmoearth.maps import map_sources
+from maestro_lab.olmoearth.parts import ArrayRead, Part, of_one_acquisition
+from maestro_lab.olmoearth.sensors import UNITS, by_modality, in_units, nearest_bands
 
-__all__ = ["OlmoEarthInput", "sensors_of"]
-
-SENSORS = {"sentinel-2": "sentinel2_l2a", "sentinel-1": "sentinel1", "landsat": "landsat"}
-"""Sensor of a cube to the modality of the model."""
+__all__ = ["OlmoEarthInput"]
 
 _IN_MEMORY = 4e9  # bytes of normalised samples that are kept
 _TOO_MANY = 0.2  # share of bands made up, above which there is a warning
-_THERMAL = ("B10", "B11")  # of Landsat: like nothing but each other
-
-
-@dataclass(frozen=True)
-class _Part:
-    """One modality of the cube that a modality of the model is made from."""
-
-    name: str
-    bands: list[str]
-    read: Read
-    pixels: tuple[int, int]
-    factor: int
-    units: str
-    slots: np.ndarray
 
 
 class OlmoEarthInput:
@@ -48,8 +31,9 @@ class OlmoEarthInput:
 
     Sentinel-2, Sentinel-1 and Landsat are found by their sensor, whatever their names; bands of
     several grids are brought to the finest one by repeating pixels. Each slot takes the clearest
-    acquisition in it, and stays empty where there is none. Of Sentinel-1 in two directions a slot
-    takes the first that has something.
+    acquisition in it, the same for all grids of a sensor, and stays empty where there is none. Of
+    passes that have the same bands, such as two directions of Sentinel-1, a slot takes the first
+    that has an acquisition in it. Levels of Landsat are those of Collection 2, Level 1.
 
     Parameters
     ----------
@@ -64,6 +48,8 @@ class OlmoEarthInput:
         year before the reference date, else the first month with data.
     slots
         Slots of a sample, of 30 days each.
+    samples
+        Numbers of the samples in the cube to take, of those in ``split``; None takes all.
     maps
         Bring the maps of the model along that the cube has; they are predicted, never seen.
 
@@ -97,16 +83,17 @@ class OlmoEarthInput:
         split: str | Sequence[str] | None = None,
         start: object = None,
         slots: int = 12,
+        samples: Sequence[int] | None = None,
         maps: bool = False,
     ) -> None:
         self.config = config
-        self.index = _rows(cube, split)
-        found = _by_modality(cube, config)
+        self.index = choose_samples(cube, split, samples)
+        found = by_modality(cube, config)
         self.start = _first_days(cube, [n for names in found.values() for n in names], start)
         self.gsd = min(float(cube[n].attrs["gsd"]) for names in found.values() for n in names)
         self.slots = slots
         self.parts = {
-            modality: [self._part(cube, name, modality) for name in names]
+            modality: of_one_acquisition([self._part(cube, name, modality) for name in names])
             for modality, names in found.items()
         }
         first = next(iter(self.parts.values()))[0]
@@ -119,10 +106,11 @@ class OlmoEarthInput:
         for part in (part for parts in self.parts.values() for part in parts):
             self.present |= part.slots >= 0
         numbers = sum(slots * len(config.modalities[m].bands) for m in self.parts)
+        numbers += sum(len(source.m.bands) for source in self.maps.values())
         self._keep = 4 * numbers * np.prod(self.pixels) * len(self.index) < _IN_MEMORY
         self._kept: dict[tuple[str, int], np.ndarray] = {}
 
-    def _part(self, cube: xr.DataTree, name: str, modality: str) -> _Part:
+    def _part(self, cube: xr.DataTree, name: str, modality: str) -> Part:
         ds = cube[name]
         factor = float(ds.attrs["gsd"]) / self.gsd
         if abs(factor - round(factor)) > 1e-6:
@@ -131,17 +119,39 @@ class OlmoEarthInput:
                 expected=f"a multiple of {self.gsd:g} m, the finest grid",
                 found=f"{factor:g} times as large",
             )
-        bands = [str(b) for b in ds["band"].values]
         known = {b.lower(): b for b in MODALITIES[modality].bands}
-        return _Part(
+        given = [str(b) for b in ds["band"].values]
+        bands = [known.get(b.lower(), "") for b in given]
+        for what, legal, there in (
+            ("units", UNITS[modality], [ds.attrs["units"]]),
+            ("bands", tuple(known.values()), [b for b in bands if b]),
+        ):
+            if not set(there) & set(legal):
+                raise ContractError(
+                    f"{name}: {what} of {modality}",
+                    expected=" or ".join(legal) if what == "units" else " ".join(legal),
+                    found=ds.attrs["units"] if what == "units" else " ".join(given),
+                )
+        return Part(
             name,
-            [known.get(b.lower(), "") for b in bands],
-            read_of(ds) or _ArrayRead(ds["values"].data, ds["valid"].data, ds["time"].values),
+            bands,
+            read_of(ds) or ArrayRead.of(ds, self.index),
             (ds.sizes["y"], ds.sizes["x"]),
             round(factor),
             ds.attrs["units"],
-            monthly_slots(ds, start=self.start, slots=self.slots).index,
+            ds["time"].values,
+            self._slots(ds),
         )
+
+    def _slots(self, ds: xr.DataTree) -> np.ndarray:
+        """Choose an acquisition for each slot (sample, slot); -1 also for samples not taken."""
+        chosen = ds.to_dataset()
+        if len(self.index) < chosen.sizes["sample"]:
+            chosen = chosen.isel(sample=self.index)
+        found = monthly_slots(chosen, start=self.start[self.index], slots=self.slots).index
+        whole = np.full((ds.sizes["sample"], self.slots), -1)
+        whole[self.index] = found
+        return whole
 
     def _check(self) -> None:
         for modality, parts in self.parts.items():
@@ -165,6 +175,10 @@ class OlmoEarthInput:
 
     def __len__(self) -> int:
         return len(self.index)
+
+    def __getstate__(self) -> dict[str, object]:
+        """Leave behind what can be made again: workers get a copy each."""
+        return {**self.__dict__, "_kept": {}}
 
     def __repr__(self) -> str:
         sources = ", ".join(
@@ -215,108 +229,47 @@ class OlmoEarthInput:
         """Return one sample of one modality (slot, band, y, x), normalised."""
         bands = self.config.modalities[modality].bands
         out = np.full((self.slots, len(bands), *self.pixels), np.nan)
+        taken = np.zeros((self.slots, len(bands)), bool)
         for part in self.parts[modality]:
-            slots = np.flatnonzero(part.slots[sample] >= 0)
+            mine = [bands.index(b) for b in part.bands if b in bands]
+            free = ~taken[:, mine].any(1)
+            slots = np.flatnonzero((part.slots[sample] >= 0) & free)
             if not len(slots):
                 continue
+            taken[np.ix_(slots, mine)] = True
             values, valid = part.read(sample, whole(part.pixels))
             dates = part.slots[sample, slots]
-            found = np.where(
-                valid[dates][:, None], _in_units(values[dates], modality, part), np.nan
-            )
+            found = np.where(valid[dates][:, None], in_units(values[dates], part.units), np.nan)
             found = found.repeat(part.factor, -2).repeat(part.factor, -1)
             for k, band in enumerate(part.bands):
                 if band in bands:
-                    at = slots, bands.index(band)
-                    out[at] = np.where(np.isnan(out[at]), found[:, k], out[at])
+                    out[slots, bands.index(band)] = found[:, k]
         nothing = np.isnan(out).all(1, keepdims=True)
         if len(self.config.modalities[modality].groups) > 1:
-            out = _nearest_bands(out, modality, bands)
+            out = nearest_bands(out, modality, bands)
         out = np.nan_to_num(normalise_bands(out, modality, bands), nan=0.0)
         return np.where(nothing, np.float32(NO_DATA), out)
-
-
-@dataclass(frozen=True)
-class _ArrayRead:
-    """Reads samples out of the arrays of a cube."""
-
-    values: object
-    valid: object
-    time: np.ndarray
-
-    def __call__(self, sample: int, where: Where) -> tuple[np.ndarray, np.ndarray]:
-        dated = slice(0, int((~np.isnat(self.time[sample])).sum()))
-        pair = self.values[sample, dated][..., *where], self.valid[sample, dated][..., *where]
-        return np.asarray(pair[0]), np.asarray(pair[1])
-
-
-def _rows(cube: xr.DataTree, split: str | Sequence[str] | None) -> np.ndarray:
-    there = np.asarray(cube["split"].values).astype(str)
-    wanted = [split] if isinstance(split, str) else split
-    index = np.arange(len(there)) if wanted is None else np.flatnonzero(np.isin(there, wanted))
-    if not len(index):
-        raise ParameterError(
-            f"no sample in split {split}", expected="at least one",
-            found=", ".join(dict.fromkeys(there)),
-        )  # fmt: skip
-    return index
-
-
-def sensors_of(cube: xr.DataTree, chosen: Sequence[str] = ()) -> dict[str, list[str]]:
-    """Return which modalities of a cube make up each modality that OlmoEarth sees.
-
-    Parameters
-    ----------
-    cube
-        The cube.
-    chosen
-        Names of modalities to take; empty takes all.
-
-    Raises
-    ------
-    ContractError
-        If a name is not there, or nothing is left.
-    """
-    sensor_name = {n: cube[n].attrs.get("sensor", "no sensor") for n in modality_names(cube)}
-    there = ", ".join(f"{n} ({s})" for n, s in sensor_name.items())
-    for name in chosen:
-        if sensor_name.get(name) not in SENSORS:
-            raise ContractError(f"modality {name!r}", expected=" or ".join(SENSORS), found=there)
-    found: dict[str, list[str]] = {}
-    for name in chosen or sensor_name:
-        if sensor_name[name] in SENSORS:
-            found.setdefault(SENSORS[sensor_name[name]], []).append(name)
-    if not found:
-        raise ContractError(
-            "this cube has no sensor that OlmoEarth sees",
-            expected=" or ".join(SENSORS), found=there,
-        )  # fmt: skip
-    return {name: found[name] for name in SENSORS.values() if name in found}
-
-
-def _by_modality(cube: xr.DataTree, config: OlmoEarthConfig) -> dict[str, list[str]]:
-    """Return which modalities of a cube make up each modality of the model."""
-    named = [n for modality in config.seen for n in config.sources.get(modality, ())]
-    found = sensors_of(cube, named)
-    kept = {name: found[name] for name in config.seen if name in found}
-    if not kept:
-        raise ContractError(
-            "this cube has no sensor that the model sees",
-            expected=" or ".join(config.seen), found=", ".join(found),
-        )  # fmt: skip
-    return kept
 
 
 def _first_days(cube: xr.DataTree, names: Sequence[str], start: object) -> np.ndarray:
     """Return the first day of the first slot of each sample, the same for all modalities."""
     count = cube.sizes["sample"]
     if start is not None:
-        return np.broadcast_to(np.asarray(start, "datetime64[ns]"), count)
+        try:
+            return np.broadcast_to(np.asarray(start, "datetime64[ns]"), count)
+        except ValueError as error:
+            raise ParameterError(
+                "start", expected=f"a date, or one for each of {count} samples", found=repr(start)
+            ) from error
     if "ref_date" in cube.data_vars:
         months = cube["ref_date"].values.astype("datetime64[M]") - 6
         return months.astype("datetime64[ns]")
     first = np.stack([cube[name]["time"].values[:, 0] for name in names])
-    first = np.where(np.isnat(first), np.datetime64("2262-01-01", "ns"), first).min(0)
+    dated = first[~np.isnat(first)]
+    some = dated.min() if len(dated) else np.datetime64("2000-01-01", "ns")
+    empty = np.isnat(first).all(0)
+    latest = dated.max() if len(dated) else some
+    first = np.where(empty, some, np.where(np.isnat(first), latest, first).min(0))
     return first.astype("datetime64[M]").astype("datetime64[ns]")
 
 
@@ -329,38 +282,3 @@ def _day_month_year(time: np.ndarray) -> np.ndarray:
         time.astype("datetime64[Y]").astype(int) + 1970,
     ]
     return np.stack(parts, -1)
-
-
-def _in_units(values: np.ndarray, modality: str, part: _Part) -> np.ndarray:
-    """Bring values to the units the model was trained in: digital numbers, and dB."""
-    values = values.astype(np.float64)
-    if modality == "sentinel1" and part.units == "linear power":
-        return 10 * np.log10(np.maximum(values, 1e-10))
-    if modality == "sentinel2_l2a" and part.units == "reflectance":
-        return values * 10_000
-    if part.units not in ("DN", "dB"):
-        raise ContractError(
-            f"{part.name}: units", expected="DN, or what can be turned into it", found=part.units
-        )
-    return values
-
-
-def _nearest_bands(values: np.ndarray, modality: str, bands: Sequence[str]) -> np.ndarray:
-    """Put the band nearest in wavelength where one is missing; thermal bands only from thermal."""
-    names = {model: name for name, model in SENSORS.items()}
-    length: Mapping[str, float] = sensor(names[modality]).wavelengths
-    out = values.copy()
-    for k, band in enumerate(bands):
-        if not np.isnan(values[:, k]).any() or band not in length:
-            continue
-        thermal = modality == "landsat" and band in _THERMAL
-        others = [
-            b for b in bands
-            if b != band and (modality == "landsat" and b in _THERMAL) == thermal
-        ]  # fmt: skip
-        for other in sorted(others, key=lambda b: (abs(length[b] - length[band]), length[b])):
-            gap = np.isnan(out[:, k])
-            if not gap.any():
-                break
-            out[:, k] = np.where(gap, values[:, bands.index(other)], out[:, k])
-    return out

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from maestro_lab.batches import CubeDataset, loader
 from maestro_lab.errors import ParameterError
+from maestro_lab.models.olmoearth.encoder import pool_spatial
 from maestro_lab.models.olmoearth.model import OlmoEarth
 from maestro_lab.models.systems import Model
 
@@ -63,7 +64,8 @@ def embed(
     """Embed every sample: one vector for each location.
 
     Of MAESTRO the tokens of a modality are averaged over dates, and modalities put side by side; of
-    OlmoEarth they are averaged over band groups and slots, then over modalities, as published.
+    OlmoEarth they are averaged over band groups and slots, then over modalities, as published; a
+    location without any data is NaN.
 
     MAESTRO takes a fixed number of dates; where a series has more, the sample is embedded several
     times with other dates and the embeddings are averaged. Tokens of dates that are missing or
@@ -105,7 +107,11 @@ def embed(
 def _vectors(model: Model, batch: Batch | Sample, grid: int) -> Tensor:
     """Embed a batch: (b, grid*grid, w)."""
     if isinstance(model, OlmoEarth):
-        return _on_grid(model.embed(batch, spatial=True), grid)
+        encoded = model.encode(batch)
+        visible = encoded.visible()
+        found = pool_spatial(encoded.by_modality(), visible)
+        there = torch.stack([v.flatten(1, 2).any(1) for v in visible.values()]).any(0)  # (b, l)
+        return _on_grid(found.masked_fill(~there[..., None], torch.nan), grid)
     features = model.features(batch)
     return torch.cat([_pool(tokens, present, grid) for tokens, present in features.values()], -1)
 

@@ -280,6 +280,9 @@ class OlmoEarthConfig:
                 raise ParameterError(
                     name, expected="at least 0 and below 1", found=getattr(self, name)
                 )
+        weight = self.contrastive
+        if not isinstance(weight, int | float) or not 0 <= weight < math.inf:
+            raise ParameterError("contrastive", expected="0 or more", found=repr(weight))
         if self.pixel_width < 0:
             raise ParameterError("pixel_width", expected="0 or more", found=self.pixel_width)
 

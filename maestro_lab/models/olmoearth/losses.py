@@ -194,10 +194,10 @@ def _together(parts: Tokens) -> Tensor:
 
 
 def _whole_batch(predicted: Tensor, target: Tensor, counted: Tensor) -> Tensor:
-    flat = (t.flatten(0, 1)[None] for t in (predicted, target, counted))
-    value, _ = _surprise(*flat)
-    weight = counted / counted.sum(1, keepdim=True).clamp(min=1) / len(counted)
-    return torch.where(counted, value.view_as(weight) * weight, 0.0).sum()
+    kept = (t[counted][None] for t in (predicted, target, counted))  # the others never take part
+    value, _ = _surprise(*kept)
+    weight = (counted / counted.sum(1, keepdim=True).clamp(min=1) / len(counted))[counted]
+    return (value[0] * weight).sum()
 
 
 def instance_contrast(one: Tensor, other: Tensor) -> Tensor:

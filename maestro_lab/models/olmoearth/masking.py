@@ -155,6 +155,11 @@ def _split_modalities(draws: _Draws, units: list[_Unit]) -> list[Tensor]:
     return found
 
 
+def _random(draws: _Draws, units: list[_Unit]) -> list[Tensor]:
+    """See half of the tokens of each modality, and predict half."""
+    return _refilled(draws, units, _split_modalities(draws, units))
+
+
 def _cross_random(draws: _Draws, units: list[_Unit]) -> list[Tensor]:
     """Halve each modality, then let band groups be seen, or predicted, or both."""
     states = _split_modalities(draws, units)
@@ -244,12 +249,13 @@ def _space(draws: _Draws, units: list[_Unit]) -> list[Tensor]:
     most = max(u.present.shape[2] for u in units)
     every = units[0].present.new_ones(len(units[0].present), most)
     pattern = _halves(draws.rank(every), most)[:, None]
-    return [
+    states = [
         pattern.expand(unit.present.shape)
         if unit.present.shape[2] == most
         else _split_unit(draws, unit)
         for unit in units
     ]
+    return _refilled(draws, units, states)
 
 
 def _time(draws: _Draws, units: list[_Unit]) -> list[Tensor]:
@@ -271,7 +277,7 @@ STRATEGIES: dict[str, Callable[[_Draws, list[_Unit]], list[Tensor]]] = {
     "modality_cross_random": _cross_random,
     "random_time_with_decode": _random_time_with_decode,
     "random_with_decode": _random_with_decode,
-    "random": _split_modalities,
+    "random": _random,
     "space": _space,
     "time": _time,
 }
