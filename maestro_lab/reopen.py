@@ -255,7 +255,7 @@ def _found(path: str, cwd: str) -> str:
 
 
 def _tiny(name: str, root: str, options: dict[str, Any], system: str) -> Pretrained:
-    config = TrainingConfig.published(system, epochs=4, batch_size=16, base_lr=1e-3)
+    config = TrainingConfig.published(system, epochs=2, batch_size=16, base_lr=1e-3)
     data, crops = in_memory(open_cube(name, root=root, **options)), {}
     if system == "olmoearth":
         # So few steps teach nothing while blocks are skipped and bands dropped.
@@ -266,4 +266,4 @@ def _tiny(name: str, root: str, options: dict[str, Any], system: str) -> Pretrai
         takes = MaestroConfig(contract_for(data, norm_groups=groups), "nano")
     model = build_model(takes)
     pretrain(model, train_and_held_out(data, takes, **crops)[0], config)
-    return Pretrained(model, check_cube(takes, data), "a tiny model, trained here for 4 epochs", 0)
+    return Pretrained(model, check_cube(takes, data), "a tiny model, trained here for 2 epochs", 0)
