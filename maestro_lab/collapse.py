@@ -10,8 +10,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from maestro_lab.datasets import dataset_for, train_and_held_out
-from maestro_lab.errors import ParameterError
+from maestro_lab.datasets import held_out, train_and_held_out
 from maestro_lab.models.olmoearth.config import OlmoEarthConfig
 from maestro_lab.models.olmoearth.model import OlmoEarth
 from maestro_lab.models.systems import build_model
@@ -71,20 +70,16 @@ def collapse_runs(
     """
     rows: list[dict[str, Any]] = []
     models: dict[str, OlmoEarth] = {}
+    shown = held_out(cube, config)
+
+    def measure(model: OlmoEarth) -> dict[str, float]:
+        found = embed(model, shown).features.reshape(-1, model.config.size.width)
+        return spread(found[np.isfinite(found).all(1)])
+
     for seed in seeds:
+        train, held = train_and_held_out(cube, config, seed=seed, **(crops or {}))
         for name, changes in conditions.items():
             model = build_model(replace(config, **changes), seed)
-            train, held = train_and_held_out(cube, model.config, seed=seed, **(crops or {}))
-            if held is None:
-                raise ParameterError(
-                    "nothing is held out in this cube", expected="samples in split val or test"
-                )
-            shown = dataset_for(model.config, cube, split=held.split)
-
-            def measure(model: OlmoEarth, data: Any = shown) -> dict[str, float]:
-                found = embed(model, data).features.reshape(-1, model.config.size.width)
-                return spread(found[np.isfinite(found).all(1)])
-
             begin = {"condition": name, "seed": seed, "step": 0, **measure(model)}
             fitted = pretrain(
                 model, train, replace(training, seed=seed), val=held, measure=measure,

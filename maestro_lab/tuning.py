@@ -101,10 +101,15 @@ def head_for(
 def _grids(cube: xr.DataTree, config: Config | Contract, patch: int) -> dict[str, int]:
     """Return the patches along the side of each modality."""
     if isinstance(config, OlmoEarthConfig):
-        data = OlmoEarthDataset(cube, config, split=None, patch=patch)
+        data = _one_sample(cube, config, patch)
         return dict.fromkeys(data.input.parts, data.grid)
     contract = config if isinstance(config, Contract) else config.contract
     return {name: m.grid for name, m in contract.modalities.items()}
+
+
+def _one_sample(cube: xr.DataTree, config: OlmoEarthConfig, patch: int) -> OlmoEarthDataset:
+    """Return what tells how samples are cut into patches, which is the same for all of them."""
+    return OlmoEarthDataset(cube, config, split=None, samples=[0], patch=patch)
 
 
 def _reference(every: Mapping[str, int], target: str, size: int) -> str:
@@ -283,7 +288,7 @@ def _predictor(
         if patch:
             raise ParameterError("patch of a MAESTRO model", expected="0", found=patch)
         return name, PredictorConfig(model.config, {name: head})
-    data = OlmoEarthDataset(cube, model.config, split=None, patch=patch)
+    data = _one_sample(cube, model.config, patch)
     return name, PredictorConfig(model.config, {name: head}, data.patch, data.grid)
 
 

@@ -25,7 +25,8 @@ from maestro_lab.cubes.reading import Where
 from maestro_lab.cubes.windows import Lattice, lattice
 from maestro_lab.errors import ContractError, ParameterError, SampleError
 
-__all__ = ["CubeDataset", "as_tensor", "choose_samples", "generator", "normalise", "turned"]
+__all__ = ["CubeDataset", "as_tensor", "choose_samples", "generator", "name_splits",
+           "normalise", "turned"]  # fmt: skip
 
 _IN_MEMORY = 4e9  # bytes; larger cubes are read batch by batch
 Corner = tuple[int, int] | None
@@ -89,9 +90,7 @@ class CubeDataset(Dataset):
         check_contract(cube, contract)
         self.contract, self.seed, self.train = contract, seed, train
         self.index = choose_samples(cube, split, samples)
-        self.split = (
-            "all" if split is None else split if isinstance(split, str) else ", ".join(split)
-        )
+        self.split = name_splits(split)
         self.windows = _windows(cube, contract, train)
         repeats = self.windows.repeats**2 if self.windows else 1
         self.number = (self.index[:, None] * repeats + np.arange(repeats)).reshape(-1)
@@ -280,6 +279,17 @@ def turned(images: np.ndarray, turns: Sequence[np.ndarray]) -> np.ndarray:
     if not np.any(turns):
         return images
     return np.stack([_turn(image, turn) for image, turn in zip(images, turns, strict=True)])
+
+
+def name_splits(split: str | Sequence[str] | None) -> str:
+    """Return splits in words.
+
+    Examples
+    --------
+    >>> name_splits(None), name_splits(["val", "test"])
+    ('all', 'val, test')
+    """
+    return "all" if split is None else split if isinstance(split, str) else ", ".join(split)
 
 
 def choose_samples(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -12,7 +11,7 @@ import xarray as xr
 from maestro_lab.contract import Modality
 from maestro_lab.cubes.dates import choose_clear, choose_median, year_day_hour
 from maestro_lab.cubes.packed.arrays import PackedArray, PackedSeries
-from maestro_lab.cubes.reading import Read, Where, attached, read_of, whole
+from maestro_lab.cubes.reading import Read, ReadArrays, Where, attached, read_of, whole
 
 __all__ = ["Source", "TargetSource"]
 
@@ -21,20 +20,6 @@ Taken = np.ndarray | tuple[np.ndarray, np.ndarray]
 
 _IN_MEMORY = 5e8  # bytes of a target
 _MIN_CLEAR = 0.5  # dates with a smaller share of valid pixels are used only if nothing else is left
-
-
-@dataclass(frozen=True)
-class _ReadArrays:
-    """Reads samples out of the arrays of a cube, in memory or lazy."""
-
-    values: Any
-    valid: Any
-    length: np.ndarray
-
-    def __call__(self, sample: int, where: Where) -> tuple[np.ndarray, np.ndarray]:
-        dated = slice(0, int(self.length[sample]))
-        pair = self.values[sample, dated][..., *where], self.valid[sample, dated][..., *where]
-        return np.asarray(pair[0]), np.asarray(pair[1])
 
 
 @dataclass
@@ -76,7 +61,7 @@ class Source:
         read = read_of(ds)
         self.read: Read = read if read is not None else self._arrays(ds, in_memory)
 
-    def _arrays(self, ds: xr.Dataset, in_memory: bool) -> _ReadArrays:
+    def _arrays(self, ds: xr.Dataset, in_memory: bool) -> ReadArrays:
         # several windows of one sample share its pixels
         used, first, self.samples = np.unique(self.samples, return_index=True, return_inverse=True)
         values, valid = (ds[name].data[used] for name in ("values", "valid"))
@@ -84,7 +69,7 @@ class Source:
             if self.bands is not None:
                 values, self.bands = values[:, :, self.bands], None
             values, valid = np.asarray(values), np.asarray(valid)
-        return _ReadArrays(values, valid, self.length[first])
+        return ReadArrays(values, valid, self.length[first])
 
     @property
     def whole(self) -> Where:
@@ -140,7 +125,7 @@ class Source:
             if where == self.whole and len(dates) == self.m.dates:
                 return images
             return self._bands(*self.read.take(images, where))
-        if isinstance(self.read, _ReadArrays) and isinstance(self.read.values, np.ndarray):
+        if isinstance(self.read, ReadArrays) and isinstance(self.read.values, np.ndarray):
             sample = self.samples[row]
             values, valid = self.read.values[sample], self.read.valid[sample]
             return self._bands(values[dates][..., *where], valid[dates][..., *where])

@@ -8,6 +8,7 @@ the lazy arrays of the cube from it. Batches and packs find the same function ag
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 from uuid import uuid4
@@ -18,7 +19,8 @@ import xarray as xr
 
 from maestro_lab.cubes.contract import make_modality
 
-__all__ = ["Read", "Where", "attach", "attached", "lazy_modality", "read_of", "whole"]
+__all__ = ["Read", "ReadArrays", "Where", "attach", "attached", "lazy_modality", "read_of",
+           "whole"]  # fmt: skip
 
 Where = tuple[slice, slice]
 """Rows and columns of a window."""
@@ -31,6 +33,29 @@ class Read(Protocol):
 
     def __call__(self, sample: int, where: Where) -> tuple[np.ndarray, np.ndarray]:
         """Return every date of a sample, in order: values (t, band, y, x), valid (t, y, x)."""
+
+
+@dataclass(frozen=True)
+class ReadArrays:
+    """Reads samples out of the arrays of a cube, in memory or lazy.
+
+    Parameters
+    ----------
+    values, valid
+        (sample, time, band, y, x) and (sample, time, y, x).
+    length
+        Dates of each sample.
+    """
+
+    values: Any
+    valid: Any
+    length: np.ndarray
+
+    def __call__(self, sample: int, where: Where) -> tuple[np.ndarray, np.ndarray]:
+        """Return every date of a sample, in order: values (t, band, y, x), valid (t, y, x)."""
+        dated = slice(0, int(self.length[sample]))
+        pair = self.values[sample, dated][..., *where], self.valid[sample, dated][..., *where]
+        return np.asarray(pair[0]), np.asarray(pair[1])
 
 
 def whole(pixels: tuple[int, int]) -> Where:

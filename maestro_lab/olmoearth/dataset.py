@@ -14,7 +14,7 @@ import torch
 import xarray as xr
 from torch.utils.data import Dataset
 
-from maestro_lab.batches.dataset import as_tensor, generator, turned
+from maestro_lab.batches.dataset import as_tensor, generator, name_splits, turned
 from maestro_lab.batches.source import TargetSource
 from maestro_lab.batches.targets import read_target
 from maestro_lab.errors import ContractError, ParameterError
@@ -147,9 +147,7 @@ class OlmoEarthDataset(Dataset):
             maps=crops is not None,
         )  # fmt: skip
         self.index = self.input.index
-        self.split = (
-            "all" if split is None else split if isinstance(split, str) else ", ".join(split)
-        )
+        self.split = name_splits(split)
         self.side = _side(self.input)
         self.patch = _check_patch(patch or usual_patch(self.side), self.side)
         self.targets = {

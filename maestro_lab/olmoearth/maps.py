@@ -11,10 +11,11 @@ import xarray as xr
 
 from maestro_lab.batches.source import TargetSource
 from maestro_lab.cubes.contract import TARGETS, modality_names
-from maestro_lab.cubes.reading import read_of, whole
+from maestro_lab.cubes.reading import Read, whole
 from maestro_lab.errors import ContractError, ParameterError
 from maestro_lab.models.olmoearth.config import MODALITIES, Modality, OlmoEarthConfig
 from maestro_lab.models.olmoearth.norms import normalise_bands
+from maestro_lab.olmoearth.parts import reader
 
 __all__ = ["MapSource", "map_modality", "map_sources", "own_name", "published_name"]
 
@@ -128,7 +129,8 @@ class MapSource:
             return cls(name, modality, m, read, variable.shape[-2:])
         ds = cube[name].to_dataset()
         side = ds.sizes["y"], ds.sizes["x"]
-        return cls(name, modality, m, _ImageRead(ds, read_of(ds), side), side)
+        every = np.arange(ds.sizes["sample"])
+        return cls(name, modality, m, _ImageRead(ds, reader(ds, every), side), side)
 
     def codes(self, samples: Any) -> np.ndarray:
         """Return stored values (sample, layer, y, x)."""
@@ -196,7 +198,7 @@ class _TargetRead:
 @dataclass(frozen=True)
 class _ImageRead:
     ds: xr.Dataset
-    read: Any
+    read: Read
     side: tuple[int, int]
 
     @property
@@ -209,10 +211,7 @@ class _ImageRead:
     def _one(self, sample: int) -> np.ndarray:
         if np.isnat(self.ds["time"].values[sample, 0]):
             return np.full((1, self.ds.sizes["band"], *self.side), np.nan)
-        if self.read is not None:
-            values, valid = self.read(sample, whole(self.side))
-        else:
-            values, valid = (self.ds[n].isel(sample=sample).values for n in ("values", "valid"))
+        values, valid = self.read(sample, whole(self.side))
         return np.where(valid[:1, None], values[:1], np.nan).astype(float)
 
 

@@ -9,7 +9,7 @@ import torch
 
 from maestro_lab.errors import ParameterError
 from maestro_lab.models.olmoearth.model import OlmoEarth
-from maestro_lab.models.olmoearth.sample import Sample, present_tokens
+from maestro_lab.models.olmoearth.sample import Sample
 from maestro_lab.olmoearth.dataset import OlmoEarthDataset
 
 __all__ = ["embed_months", "month_names"]
@@ -73,10 +73,7 @@ def _alone(model: OlmoEarth, batch: Sample, slot: int) -> torch.Tensor:
     here = slice(slot, slot + 1)
     values = {n: v[:, here] for n, v in batch.values.items() if model.config.modalities[n].dated}
     one = replace(batch, values=values, timestamps=batch.timestamps[:, here], targets={})
-    present = present_tokens(one, model.config.modalities)
-    there = torch.stack([p.any(1).any(1) for p in present.values()]).any(0)  # (b, l)
-    found = model.embed(one, spatial=True)
-    return found.masked_fill(~there[..., None], torch.nan)
+    return model.embed(one, spatial=True, empty=torch.nan)
 
 
 def month_names(timestamps: np.ndarray) -> list[str]:

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import xarray as xr
 
-from maestro_lab.cubes.reading import Read, Where
+from maestro_lab.cubes.reading import Read, ReadArrays, Where, read_of
 
-__all__ = ["ArrayRead", "Part", "of_one_acquisition"]
+__all__ = ["Part", "of_one_acquisition", "reader"]
 
 
 @dataclass(frozen=True)
@@ -27,30 +27,35 @@ class Part:
 
 
 @dataclass(frozen=True)
-class ArrayRead:
-    """Reads samples out of the arrays of a cube."""
+class _Chosen:
+    """Reads samples by their numbers in a cube, out of the arrays of some of them."""
 
-    values: object
-    valid: object
-    length: np.ndarray
+    read: ReadArrays
     row: dict[int, int]
 
-    @classmethod
-    def of(cls, ds: xr.DataTree, samples: np.ndarray) -> ArrayRead:
-        """Take some samples along, and leave the others."""
-        values, valid = (
-            ds[n].data if len(samples) == ds.sizes["sample"] else ds[n].data[samples]
-            for n in ("values", "valid")
-        )
-        length = (~np.isnat(ds["time"].values[samples])).sum(1)
-        return cls(values, valid, length, {int(s): k for k, s in enumerate(samples)})
-
     def __call__(self, sample: int, where: Where) -> tuple[np.ndarray, np.ndarray]:
-        """Return the dates of a sample: values (t, band, y, x), valid (t, y, x)."""
-        row = self.row[sample]
-        dated = slice(0, int(self.length[row]))
-        pair = self.values[row, dated][..., *where], self.valid[row, dated][..., *where]
-        return np.asarray(pair[0]), np.asarray(pair[1])
+        return self.read(self.row[sample], where)
+
+
+def reader(ds: xr.Dataset | xr.DataTree, samples: np.ndarray) -> Read:
+    """Return how some samples of a modality are read; the others stay behind.
+
+    Parameters
+    ----------
+    ds
+        The modality.
+    samples
+        Numbers of the samples in the cube, by which they are read.
+    """
+    read = read_of(ds)
+    if read is not None:
+        return read
+    values, valid = (
+        ds[n].data if len(samples) == ds.sizes["sample"] else ds[n].data[samples]
+        for n in ("values", "valid")
+    )
+    length = (~np.isnat(ds["time"].values[samples])).sum(1)
+    return _Chosen(ReadArrays(values, valid, length), {int(s): k for k, s in enumerate(samples)})
 
 
 def of_one_acquisition(parts: list[Part]) -> list[Part]:

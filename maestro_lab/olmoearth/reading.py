@@ -10,14 +10,14 @@ import torch
 import xarray as xr
 
 from maestro_lab.batches.dataset import choose_samples
-from maestro_lab.cubes.reading import read_of, whole
+from maestro_lab.cubes.reading import whole
 from maestro_lab.cubes.slots import monthly_slots
 from maestro_lab.errors import ContractError, CubeWarning, ParameterError
 from maestro_lab.models.olmoearth.config import MODALITIES, OlmoEarthConfig
 from maestro_lab.models.olmoearth.norms import normalise_bands
 from maestro_lab.models.olmoearth.sample import NO_DATA, Sample
 from maestro_lab.olmoearth.maps import map_sources
-from maestro_lab.olmoearth.parts import ArrayRead, Part, of_one_acquisition
+from maestro_lab.olmoearth.parts import Part, of_one_acquisition, reader
 from maestro_lab.olmoearth.sensors import UNITS, by_modality, in_units, nearest_bands
 
 __all__ = ["OlmoEarthInput"]
@@ -122,20 +122,20 @@ class OlmoEarthInput:
         known = {b.lower(): b for b in MODALITIES[modality].bands}
         given = [str(b) for b in ds["band"].values]
         bands = [known.get(b.lower(), "") for b in given]
-        for what, legal, there in (
-            ("units", UNITS[modality], [ds.attrs["units"]]),
-            ("bands", tuple(known.values()), [b for b in bands if b]),
-        ):
-            if not set(there) & set(legal):
-                raise ContractError(
-                    f"{name}: {what} of {modality}",
-                    expected=" or ".join(legal) if what == "units" else " ".join(legal),
-                    found=ds.attrs["units"] if what == "units" else " ".join(given),
-                )
+        if ds.attrs["units"] not in UNITS[modality]:
+            raise ContractError(
+                f"{name}: units of {modality}",
+                expected=" or ".join(UNITS[modality]), found=ds.attrs["units"],
+            )  # fmt: skip
+        if not any(bands):
+            raise ContractError(
+                f"{name}: bands of {modality}",
+                expected=" ".join(known.values()), found=" ".join(given),
+            )  # fmt: skip
         return Part(
             name,
             bands,
-            read_of(ds) or ArrayRead.of(ds, self.index),
+            reader(ds, self.index),
             (ds.sizes["y"], ds.sizes["x"]),
             round(factor),
             ds.attrs["units"],

@@ -12,7 +12,6 @@ from torch.nn import functional as F
 
 from maestro_lab.batches import CubeDataset, loader
 from maestro_lab.errors import ParameterError
-from maestro_lab.models.olmoearth.encoder import pool_spatial
 from maestro_lab.models.olmoearth.model import OlmoEarth
 from maestro_lab.models.systems import Model
 
@@ -107,11 +106,7 @@ def embed(
 def _vectors(model: Model, batch: Batch | Sample, grid: int) -> Tensor:
     """Embed a batch: (b, grid*grid, w)."""
     if isinstance(model, OlmoEarth):
-        encoded = model.encode(batch)
-        visible = encoded.visible()
-        found = pool_spatial(encoded.by_modality(), visible)
-        there = torch.stack([v.flatten(1, 2).any(1) for v in visible.values()]).any(0)  # (b, l)
-        return _on_grid(found.masked_fill(~there[..., None], torch.nan), grid)
+        return _on_grid(model.embed(batch, spatial=True, empty=torch.nan), grid)
     features = model.features(batch)
     return torch.cat([_pool(tokens, present, grid) for tokens, present in features.values()], -1)
 

@@ -122,14 +122,24 @@ class OlmoEarth(nn.Module):
         return self.encoder(tokens, layout, sample.timestamps, visible)
 
     def embed(
-        self, sample: Sample, states: States | None = None, *, spatial: bool = False
+        self,
+        sample: Sample,
+        states: States | None = None,
+        *,
+        spatial: bool = False,
+        empty: float = 0.0,
     ) -> Tensor:
-        """Return the mean token of each sample (b, w), or ``spatial`` of each patch (b, l, w)."""
+        """Return the mean token of each sample (b, w), or ``spatial`` of each patch (b, l, w).
+
+        Patches without any visible token have the value ``empty`` throughout.
+        """
         encoded = self.encode(sample, states)
         if not spatial:
             return encoded.mean()
         seen = {n: t for n, t in encoded.by_modality().items() if self.config.modalities[n].spatial}
-        return pool_spatial(seen, encoded.visible())
+        visible = encoded.visible()
+        there = torch.stack([visible[n].flatten(1, 2).any(1) for n in seen]).any(0)  # (b, l)
+        return pool_spatial(seen, visible).masked_fill(~there[..., None], empty)
 
     def features(self, sample: Sample) -> dict[str, tuple[Tensor, Tensor]]:
         """Return every token with data, for heads: modality to (b, g, d, l, w), and what is there.
@@ -152,10 +162,10 @@ class OlmoEarth(nn.Module):
         patches
             Its patches, from :meth:`Embedding.patches`.
         """
-        found = self.target(patches)
-        if self.config.target == "learned":
-            found |= self.encode(sample).by_modality()
-        return found
+        if self.config.target == "frozen":
+            return self.target(patches)
+        maps = {name: patches[name] for name in self.config.predicted_only if name in patches}
+        return self.encode(sample).by_modality() | self.target(maps)
 
     def view(
         self, sample: Sample, states: States, tokens: Tensor, targets: Mapping[str, Tensor]
