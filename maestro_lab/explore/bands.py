@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ from maestro_lab.bands import LINKAGES, STATISTICS, Grouping, Stability, Survey,
 from maestro_lab.bands import stability as draw_again
 from maestro_lab.bands.selection import CLOUDS, SEASONS
 from maestro_lab.explore.base import Explorer
+from maestro_lab.explore.controls import Choice, Number
 
 if TYPE_CHECKING:
     import holoviews as hv
@@ -54,25 +54,23 @@ class BandExplorer(Explorer):
     'B02 B03 B04 | B05 B12 | B06 B07 B08 B8A B11'
     """
 
-    def __init__(self, cube: xr.DataTree | Survey, modality: str = "", **state: Any) -> None:
-        from ipywidgets import Dropdown, IntSlider
+    title = "Band explorer"
+    live_plots = True
 
+    def __init__(self, cube: xr.DataTree | Survey, modality: str = "", **state: Any) -> None:
         self.survey = cube if isinstance(cube, Survey) else Survey(cube)
         names = self.survey.modalities
         most = max(self.survey.cube[name].sizes["band"] for name in names)
 
-        def choice(name: str, options: Sequence[Any]) -> Dropdown:
-            return Dropdown(options=options, description=name)
-
         super().__init__(
             {
-                "modality": choice("modality", names),
-                "statistic": choice("statistic", list(STATISTICS)),
-                "clouds": choice("clouds", CLOUDS),
-                "season": choice("season", [("all year", ""), *((s, s) for s in SEASONS)]),
-                "linkage": choice("linkage", LINKAGES),
-                "groups": IntSlider(0, 0, most, description="groups", continuous_update=False),
-                "bootstrap": choice("bootstrap", ("date", "block", "sample")),
+                "modality": Choice(options=names),
+                "statistic": Choice(options=list(STATISTICS)),
+                "clouds": Choice(options=CLOUDS),
+                "season": Choice("", options=[("all year", ""), *((s, s) for s in SEASONS)]),
+                "linkage": Choice(options=LINKAGES),
+                "groups": Number(0, low=0, high=most),
+                "bootstrap": Choice(options=("date", "block", "sample")),
             }
         )
         self.set(**({"modality": modality} if modality else {}), **state)
@@ -95,41 +93,17 @@ class BandExplorer(Explorer):
         grouping = self.grouping(**state)
         return band_overview(grouping, draw_again(grouping, state["bootstrap"], draws=DRAWS))
 
-    def live(self, **state: Any) -> tuple[Any, ...]:
-        """Return a heading and holoviews plots, or the error in words."""
-        from IPython.display import HTML
+    def words(self, **state: Any) -> str:
+        """Return the groups, and how sure they are."""
+        grouping = self.grouping(**state)
+        return _heading(grouping, draw_again(grouping, state["bootstrap"], draws=DRAWS))
 
-        from maestro_lab.errors import LabError
+    def plots(self, **state: Any) -> hv.Layout:
+        """Return holoviews plots of histograms, distances, tree and draws."""
+        import holoviews.plotting.bokeh  # noqa: F401  the options below are bokeh's
 
-        try:
-            grouping = self.grouping(**state)
-            sure = draw_again(grouping, state["bootstrap"], draws=DRAWS)
-        except LabError as error:  # a season without a clear pixel
-            return (HTML(f"<pre>{escape(str(error))}</pre>"),)
-        return HTML(_heading(grouping, sure)), _self_contained(_plots(grouping, sure))
-
-    def _ipython_display_(self) -> None:
-        from maestro_lab.explore.base import interactive
-
-        if interactive():
-            load_holoviews()
-        super()._ipython_display_()
-
-
-def load_holoviews() -> None:
-    """Bring holoviews with bokeh into the notebook, whole, so that no other host is asked."""
-    import holoviews as hv
-    import panel as pn
-
-    hv.extension("bokeh", inline=True, logo=False)
-    pn.extension(inline=True)
-
-
-def _self_contained(plots: hv.Layout) -> Any:
-    """Return plots that bring their style sheets along; holoviews alone would ask a host."""
-    import panel as pn
-
-    return pn.pane.HoloViews(plots)
+        grouping = self.grouping(**state)
+        return _plots(grouping, draw_again(grouping, state["bootstrap"], draws=DRAWS))
 
 
 def _heading(grouping: Grouping, sure: Stability | None) -> str:
@@ -150,7 +124,6 @@ def _heading(grouping: Grouping, sure: Stability | None) -> str:
 
 def _plots(grouping: Grouping, sure: Stability | None) -> hv.Layout:
     import holoviews as hv
-    import holoviews.plotting.bokeh
 
     parts = [_histograms(grouping), _matrix(grouping, grouping.matrix, "distance", "distance")]
     if len(grouping.statistics.bands) > 1:

@@ -1,115 +1,222 @@
-"""Look around in a cube: sample, modality, date."""
+"""Look around in a cube: sample, modality, date, bands, targets, and the course of a pixel."""
 
 from __future__ import annotations
 
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
-from maestro_lab.cubes.contract import modality_names
+from maestro_lab.cubes.contract import TARGETS, modality_names
+from maestro_lab.errors import ParameterError
 from maestro_lab.explore.base import Explorer
+from maestro_lab.explore.controls import Choice, Number, Spot
+from maestro_lab.figures.looks import look_images, looks
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from maestro_lab.explore.picture import Picture
+    from maestro_lab.figures.sample_view import CubeView
+
 __all__ = ["CubeExplorer"]
+
+CLOUDY = 0.5  # share of valid pixels below which a date is marked
+_CLIPS = (("no clipping", 0.0), ("1 to 99 %", 0.01), ("2 to 98 %", 0.02), ("5 to 95 %", 0.05))
 
 
 class CubeExplorer(Explorer):
-    """One sample of a cube: an image of one date, and where it stands in the series.
+    """One sample of a cube: its modalities on the same ground, and the course of their bands.
+
+    A click on an image shows the course of that place in all modalities; a click on a course goes
+    to the date that lies there.
 
     Parameters
     ----------
     cube
         The cube.
-    modality
-        Shown first; default the first one.
+    **state
+        What is shown first: ``sample`` (number), ``modality``, ``date`` (ISO text, or its number in
+        the series), ``bands`` (name of a look), ``clip`` and ``over`` (how brightness is
+        stretched), ``target``, ``opacity``, and ``pixel`` (metres east and south of the window's
+        north-western corner, None for the whole window).
 
     Raises
     ------
     ParameterError
-        If the cube has no such modality.
+        If the cube has no such sample, modality, date, look or target.
 
     Examples
     --------
     >>> import maestro_lab as ml
     >>> explorer = CubeExplorer(ml.open_cube("landscape", samples=4, modalities=["s2"]))
-    >>> explorer.set(sample=2, date=5).state["date"]
-    5
+    >>> explorer.set(sample=2, date=5, pixel=(25.0, 5.0)).state["date"]
+    '2021-01-28'
     """
 
-    def __init__(self, cube: xr.DataTree, modality: str = "") -> None:
-        from ipywidgets import BoundedIntText, Dropdown, IntSlider
+    title = "Cube explorer"
 
-        self.cube = cube
+    def __init__(self, cube: xr.DataTree, **state: Any) -> None:
+        self.cube, self._kept = cube, (None, None)
         names = modality_names(cube)
-        longest = max(cube[name].sizes["time"] for name in names)
+        targets = list(cube[TARGETS].data_vars) if TARGETS in cube.children else []
         super().__init__(
             {
-                "sample": BoundedIntText(0, 0, cube.sizes["sample"] - 1, description="sample"),
-                "modality": Dropdown(options=names, value=names[0], description="modality"),
-                "date": IntSlider(0, 0, longest - 1, description="date", continuous_update=False),
+                "sample": Number(0, low=0, high=cube.sizes["sample"] - 1, look="box"),
+                "modality": Choice(options=names),
+                "date": Choice(look="slider"),
+                "bands": Choice(),
+                "clip": Choice(0.02, "stretch", options=_CLIPS),
+                "over": Choice("date", options=[("of this date", "date"), ("of all", "sample")]),
+                "target": Choice("", options=[("none", ""), *((t, t) for t in targets)]),
+                "opacity": Number(0.5, low=0.0, high=1.0, step=0.1),
+                "pixel": Spot(taken=self._pixel, words="(metres east, metres south), or None"),
             }
         )
-        self.set(modality=modality or names[0])
+        self.adapt("sample")
+        self.adapt("modality")
+        self.set(**state)
 
-    def set(self, **state: Any) -> CubeExplorer:
-        """Move controls from code; a date beyond the longest series means its last."""
-        if isinstance(state.get("date"), int):
-            state["date"] = min(state["date"], self.controls["date"].max)
-        super().set(**state)
-        return self
+    def _choose(self, name: str, value: Any) -> None:
+        if name == "date" and not isinstance(value, bool):
+            value = self._date(value)
+        super()._choose(name, value)
 
-    def draw(self, sample: int, modality: str, date: int) -> Figure:
-        """Draw one date of one modality, and the course of its bands over all dates."""
-        from maestro_lab.figures.style import finish, new_figure, styled
+    def _date(self, value: Any) -> Any:
+        """Return the date of the series that a number or another date means."""
+        days = self.controls["date"].values
+        if isinstance(value, int | np.integer) and days:
+            return days[min(max(int(value), -len(days)), len(days) - 1)]
+        try:
+            wished = np.datetime64(value)
+        except ValueError:
+            return value
+        if value in days or np.isnat(wished) or not days:
+            return value
+        return days[int(np.abs(np.array(days, "datetime64[m]") - wished).argmin())]
 
-        ds = self.cube[modality].to_dataset().isel(sample=sample).load()
-        days = ds["time"].values
+    def _pixel(self, value: Any) -> tuple[float, float]:
+        east, south = (round(float(v), 2) for v in value)
+        ds = self.cube[self.controls["modality"].value]
+        sides = [ds.sizes[k] * float(ds.attrs["gsd"]) for k in ("x", "y")]
+        if not (0 <= east <= sides[0] and 0 <= south <= sides[1]):
+            raise ParameterError(
+                "pixel", expected=f"0 to {sides[0]:g} m east, 0 to {sides[1]:g} m south",
+                found=f"{east:g}, {south:g}",
+            )  # fmt: skip
+        return east, south
+
+    def adapt(self, name: str) -> None:
+        """Offer the dates and looks of the modality; the date stays as near as it can."""
+        if name not in ("sample", "modality"):
+            return
+        modality = self.controls["modality"].value
+        ds = self.cube[modality].to_dataset()
+        if name == "modality":
+            self.controls["bands"].offer(list(looks(ds["band"].values)))
+        date, before = self.controls["date"], self.controls["date"].value
+        one = ds.isel(sample=self.controls["sample"].value)
+        days = one["time"].values
         there = np.flatnonzero(~np.isnat(days))
-        with styled():
-            figure = new_figure(2.8)
-            left, right = figure.subplots(1, 2, width_ratios=[1, 2.2])
+        clear = one["valid"].isel(time=there).mean(("y", "x")).values
+        date.offer(_named(days[there], clear))
+        if before is not None:
+            super()._choose("date", self._date(before) if date.options else None)
+
+    def view_of(self, **state: Any) -> CubeView:
+        """Return what the figure is drawn from."""
+        from maestro_lab.figures.sample_view import CubeView
+
+        return CubeView(**{**self.state, **state, "date": state.get("date") or ""})
+
+    def draw(self, **state: Any) -> Figure:
+        """Draw all modalities at one date, and the courses of their bands."""
+        from maestro_lab.figures.sample_view import cube_view
+
+        return cube_view(self.cube, self.view_of(**state))
+
+    def picture(self) -> Picture:
+        """Return the figure as pixels; when nothing but the date moved, only what moves with it."""
+        from maestro_lab.explore.moving import MovingPicture
+
+        rest = {name: value for name, value in self.state.items() if name != "date"}
+        key, moving = self._kept
+        if moving is None or key != rest:
+            picture = super().picture()
+            self._kept = (rest, MovingPicture(picture.figure)) if picture.png else (None, None)
+            return picture
+        from maestro_lab.figures.sample_view import prepare_cube
+
+        state = self.state
+        return moving.at(prepare_cube(self.cube, self.view_of(**state)), self.words(**state))
+
+    def words(self, **state: Any) -> str:
+        """Tell values at the place of modalities with one date, and targets without pixels."""
+        sample, lines = state["sample"], []
+        for name in modality_names(self.cube):
+            ds = self.cube[name].to_dataset().isel(sample=sample)
+            there = np.flatnonzero(~np.isnat(ds["time"].values))
             if not len(there):
-                left.set_title(f"{modality} is missing in this sample")
-                left.axis("off")
-                right.axis("off")
-                return finish(figure)
-            ds, date = ds.isel(time=there), min(date, len(there) - 1)
-            _image(left, ds, date)
-            _course(right, ds, days[there[date]])
-            name = self.cube["sample"].values[sample]
-            figure.suptitle(f"{name}: date {date + 1} of {len(there)}", fontsize=9)
-        return finish(figure)
+                lines.append(f"<b>{escape(name)}</b> is missing in this sample")
+            elif len(there) == 1:
+                lines.append(f"<b>{escape(name)}</b> {self._values(ds.isel(time=there), state)}")
+        lines += self._target_words(sample, state["target"])
+        return "<div class='maestro-words'>" + "<br>".join(lines) + "</div>"
+
+    def _values(self, ds: xr.Dataset, state: dict[str, Any]) -> str:
+        from maestro_lab.figures.sample_view import pixel_at
+
+        if state["pixel"] is None:
+            return "one date: click on a place to see its values"
+        row, column = pixel_at(state["pixel"], float(ds.attrs["gsd"]), ds.sizes["y"], ds.sizes["x"])
+        here = ds.isel(y=[row], x=[column], time=[0]).load()
+        if not bool(here["valid"].values.all()):
+            return "not valid here"
+        units = "dB" if ds.attrs["units"] == "linear power" else ds.attrs["units"]
+        every = looks(ds["band"].values)
+        values = {str(b): look_images(here, every[str(b)]).item() for b in ds["band"].values}
+        day = pd.Timestamp(here["time"].values[0])
+        shown = ", ".join(f"{escape(band)} {value:.4g}" for band, value in values.items())
+        return f"{shown} {escape(units)} ({day:%d %b %Y})"
+
+    def _target_words(self, sample: int, name: str) -> list[str]:
+        if not self.controls["target"].options[1:]:
+            return ["This cube has no targets."]
+        if not name or self.cube[TARGETS][name].dims[-2:] == ("y", "x"):
+            return []
+        variable = self.cube[TARGETS][name].isel(sample=sample)
+        values = np.atleast_1d(variable.values)
+        units = escape(str(variable.attrs.get("units", "")))
+        if "class" in variable.dims:
+            pairs = zip(variable["class"].values, values, strict=True)
+            text = ", ".join(f"{escape(str(c))} {v:.3g}" for c, v in pairs)
+        else:
+            classes = variable.attrs.get("classes", ())
+            text = str(classes[int(values[0])]) if len(classes) else f"{values[0]:.4g}"
+        return [f"<b>{escape(name)}</b> of the whole sample: {text} {units}".rstrip()]
+
+    def pointed(self, panel: str, x: float, y: float) -> dict[str, Any]:
+        """Choose a place on an image, or a date on a course."""
+        kind, _, name = panel.partition(":")
+        if kind == "image":
+            return {"pixel": (x, y)}
+        if kind == "course":
+            from matplotlib.dates import num2date
+
+            return {"modality": name, "date": f"{num2date(x):%Y-%m-%d}"}
+        return {}
 
 
-def _image(axes: Any, ds: xr.Dataset, date: int) -> None:
-    """Draw one date, as bright as it is among the others; hatched where it is not valid."""
-    from maestro_lab.figures.style import as_rgb, bare, composites, hatch, stretch
-
-    (images, words), valid = composites(ds), ds["valid"].values
-    axes.imshow(as_rgb(images[date], stretch(images, valid if valid.any() else None)))
-    hatch(axes, ~valid[date])
-    bare(axes)
-    share = f"{valid[date].mean():.0%} valid".replace("%", " %")
-    day = pd.Timestamp(ds["time"].values[date])
-    axes.set_title(f"{day:%d %b %Y}, {share}\n{words}", fontsize=8)
-
-
-def _course(axes: Any, ds: xr.Dataset, day: np.datetime64) -> None:
-    from maestro_lab.figures.style import COLOURS
-
-    values = ds["values"].where(ds["valid"]).mean(("y", "x")).values  # (time, band)
-    for k, band in enumerate(ds["band"].values):
-        clear = np.isfinite(values[:, k])
-        style = "-" if k < len(COLOURS) else "--"
-        axes.plot(
-            ds["time"].values[clear], values[clear, k], style, marker=".", ms=4, lw=1,
-            color=COLOURS[k % len(COLOURS)], label=str(band),
-        )  # fmt: skip
-    axes.axvline(day, color="#444444", lw=0.8, ls=":")
-    axes.set(ylabel=f"mean of valid pixels ({ds.attrs['units']})")
-    axes.tick_params(axis="x", rotation=30)
-    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+def _named(days: np.ndarray, clear: np.ndarray) -> list[tuple[str, str]]:
+    """Name dates by their day, by the minute where a day has several; cloudy ones are marked."""
+    by_day = np.datetime_as_string(days, "D")
+    unique, count = np.unique(by_day, return_counts=True)
+    several = set(unique[count > 1])
+    found = []
+    for day, when, share in zip(by_day, days, clear, strict=True):
+        value = str(np.datetime_as_string(when, "m")) if day in several else str(day)
+        mark = f" ☁ {share:.0%}".replace("%", " %") if share < CLOUDY else ""
+        found.append((f"{value.replace('T', ' ')}{mark}", value))
+    return found

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from maestro_lab.models.hiding import masked_count
 from maestro_lab.models.maestro import Maestro
 from maestro_lab.models.masking import split_mask
 from maestro_lab.models.tokens import patchify, prepare, take, unpatchify, valid_patches
@@ -36,7 +37,7 @@ def predict_images(model: Maestro, batch: Batch, masks: Mapping[str, Tensor]) ->
         ``_norm`` losses, else in the units of the model's input.
     """
     sequences, _ = model.sequences(batch)
-    index = {s.name: split_mask(masks[s.name], model.masked_count(s)) for s in model.streams}
+    index = {s.name: split_mask(masks[s.name], masked_count(masks, s)) for s in model.streams}
     encoded = model.encode_visible(
         {name: take(s.tokens, index[name][0]) for name, s in sequences.items()},
         {name: take(s.present, index[name][0]) for name, s in sequences.items()},

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from maestro_lab.batches import Batch, CubeDataset, loader
+from maestro_lab.errors import ParameterError
+from maestro_lab.models.hiding import Hide, hidden_masks
 from maestro_lab.models.images import mask_images, predict_images, target_images
 from maestro_lab.models.maestro import Maestro
 from maestro_lab.models.masking import keys_for
@@ -17,8 +19,10 @@ from maestro_lab.training.pretrain import EVALUATION_EPOCH
 
 __all__ = [
     "GUESSES",
+    "WAYS",
     "Reconstruction",
     "band_mean",
+    "in_pixels",
     "reconstruct",
     "reconstruction_errors",
     "reconstruction_scores",
@@ -27,6 +31,9 @@ __all__ = [
 GUESSES = ("model", "nearest date", "band mean", "zero")
 """The model; a copy of the nearest visible date of the same place; what each band is on average
 where the sample is visible, the same in every patch; and the normalised mean."""
+
+WAYS = ("true", "visible", "normalised")
+"""Ways back from predictions to pixels: see :func:`in_pixels`."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +56,9 @@ class Reconstruction:
         True where a pixel was hidden.
     valid
         (sample, date, y, x), False under clouds and where there is no data.
+    mean, deviation
+        What was taken out of each patch and band group to make the target; 0 and 1 for losses on
+        raw values.
     """
 
     bands: tuple[str, ...]
@@ -59,11 +69,18 @@ class Reconstruction:
     guess: np.ndarray
     masked: np.ndarray
     valid: np.ndarray
+    mean: np.ndarray
+    deviation: np.ndarray
 
 
 @torch.no_grad()
 def reconstruct(
-    model: Maestro, batch: Batch, *, seed: int = 0, masks: dict[str, Tensor] | None = None
+    model: Maestro,
+    batch: Batch,
+    *,
+    seed: int = 0,
+    masks: dict[str, Tensor] | None = None,
+    hide: Hide | None = None,
 ) -> dict[str, Reconstruction]:
     """Hide patches of a batch and let the model guess them.
 
@@ -77,6 +94,13 @@ def reconstruct(
         Of the masks.
     masks
         Masks given instead: stream to bool (b, tokens).
+    hide
+        What to hide on purpose; default masks as in pretraining.
+
+    Raises
+    ------
+    ParameterError
+        If that cannot be hidden.
 
     Returns
     -------
@@ -88,20 +112,56 @@ def reconstruct(
     batch = batch.to(device)
     if masks is None:
         keys = keys_for(seed, EVALUATION_EPOCH, batch.sample)
-        present = {name: s.present for name, s in model.sequences(batch)[0].items()}
-        masks = model.draw_masks(keys, present)
+        masks = hidden_masks(model, batch, hide or Hide(), keys)
     predictions, hidden = predict_images(model, batch, masks), mask_images(model, masks)
     found = {}
     for name, m in model.modalities.items():
         target, values, mean, deviation, valid = target_images(model, name, batch.series[name])
         guess = predictions[name] * deviation + mean
-        arrays = (target, predictions[name], values, guess, hidden[name], valid)
+        arrays = (target, predictions[name], values, guess, hidden[name], valid, mean, deviation)
         plain = [
             a.float().cpu().numpy() if a.is_floating_point() else a.cpu().numpy() for a in arrays
         ]
         found[name] = Reconstruction(m.bands, batch.series[name].dates.cpu().numpy(), *plain)
     model.train(training)
     return found
+
+
+def in_pixels(r: Reconstruction, way: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return truth and guess, (sample, date, band, y, x), in a common scale.
+
+    Parameters
+    ----------
+    r
+        One modality.
+    way
+        How the prediction, which has neither brightness nor contrast, gets them. "true": mean and
+        deviation of the true patch, which are part of the answer. "visible": the average of those
+        of visible patches of the same date, of all dates where that date is hidden. "normalised":
+        not at all, both as the loss compares them.
+
+    Raises
+    ------
+    ParameterError
+        For another way.
+    """
+    if way not in WAYS:
+        raise ParameterError("way back to pixels", expected=" | ".join(WAYS), found=repr(way))
+    if way == "normalised":
+        return r.target, r.prediction
+    if way == "true":
+        return r.values, r.guess
+    seen = ~r.masked & r.valid[:, :, None]  # (b, d, c, y, x)
+
+    def average(what: np.ndarray) -> np.ndarray:
+        found = np.zeros((*what.shape[:3], 1, 1))
+        for axes in ((1, 3, 4), (3, 4)):  # of all dates; then of the same one, where it is seen
+            count = seen.sum(axes, keepdims=True)
+            mean = np.where(seen, what, 0).sum(axes, keepdims=True) / np.maximum(count, 1)
+            found = np.where(count > 0, mean, found)
+        return found
+
+    return r.values, r.prediction * average(r.deviation) + average(r.mean)
 
 
 def nearest_date(r: Reconstruction) -> np.ndarray:

@@ -1,21 +1,22 @@
-"""Explorers: a state one can read and set, a still picture, a view, and no need of a network."""
+"""The frame of all explorers: a state one can read and set, a still picture, a view."""
 
 import nbformat
 import numpy as np
+import param
 import pytest
-import torch
 from matplotlib.figure import Figure
 from nbclient import NotebookClient
 from nbconvert import HTMLExporter
 
 from maestro_lab.batches import CubeDataset, contract_for
 from maestro_lab.errors import ParameterError
-from maestro_lab.explore import BandExplorer, CubeExplorer, ReconstructionExplorer
+from maestro_lab.explore import BandExplorer, CubeExplorer, ReconstructionStudio
 from maestro_lab.explore.base import Explorer, interactive
-from maestro_lab.models.config import MaestroConfig
-from maestro_lab.models.maestro import Maestro
-from maestro_lab.models.masking import Masking
+from maestro_lab.explore.controls import Choice, Number, Spot, Switch
+from maestro_lab.explore.picture import point
+from maestro_lab.explore.served import served_view
 from tests.batches.cubes import only, small_cube
+from tests.explore.conftest import build
 
 
 @pytest.fixture(scope="module")
@@ -29,43 +30,61 @@ def data(cube):
     return CubeDataset(cube, contract, split=None, train=False)
 
 
-def build(data, **masking):
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        return Maestro(MaestroConfig(data.contract, "nano", masking=Masking(**masking)))
-
-
-@pytest.fixture(scope="module")
-def model(data):
-    return build(data)
-
-
-@pytest.fixture(params=["cube", "guesses"])
-def explorer(request, cube, model, data):
+@pytest.fixture(params=["cube", "studio"])
+def explorer(request, cube, data):
     made = {
         "cube": lambda: CubeExplorer(cube),
-        "guesses": lambda: ReconstructionExplorer(model, data),
+        "studio": lambda: ReconstructionStudio(build(data), data),
     }
     return made[request.param]()
 
 
-def picture(figure):
-    return np.asarray(figure.axes[0].images[0].get_array())
+class Squares(Explorer):
+    """A picture of as many pixels as chosen, from a list that another control decides."""
+
+    def __init__(self):
+        super().__init__(
+            {
+                "kind": Choice(options=["even", "odd"]),
+                "size": Choice(4, options=[2, 4]),
+                "share": Number(0.5, low=0.0, high=1.0, step=0.1),
+                "grey": Switch(False),
+                "spot": Spot(taken=lambda v: (int(v[0]), int(v[1]))),
+            }
+        )
+
+    def adapt(self, name):
+        if name == "kind":
+            start = 2 if self.controls["kind"].value == "even" else 1
+            self.controls["size"].offer([start, start + 2])
+
+    def draw(self, kind, size, share, grey, spot):
+        from maestro_lab.figures.style import finish, new_figure
+
+        if share > 0.9:
+            raise ParameterError("share", expected="at most 0.9", found=share)
+        figure = new_figure(2)
+        axes = figure.subplots()
+        axes.set_label("squares")
+        axes.imshow(np.arange(size**2).reshape(size, size))
+        return finish(figure)
+
+    def words(self, **state):
+        return f"{state['size']} x {state['size']}"
+
+    def pointed(self, panel, x, y):
+        return {"spot": (round(y), round(x))}
+
+    def boxed(self, panel, x, y):
+        return {"share": 0.1 * round(x[1] - x[0])}
 
 
 def test_state_is_set_and_read(explorer):
     before = explorer.state
     assert before["sample"] == 0 and before["modality"] == "s2"
     assert explorer.set(sample=3, modality="s1") is explorer
-    assert explorer.state == {**before, "sample": 3, "modality": "s1"}
+    assert (explorer.state["sample"], explorer.state["modality"]) == (3, "s1")
     assert explorer.set(**before).state == before
-
-
-def test_a_control_moves_the_picture(explorer):
-    first = picture(explorer.static())
-    assert isinstance(explorer.static(), Figure)
-    np.testing.assert_array_equal(picture(explorer.static()), first)
-    assert not np.array_equal(picture(explorer.set(sample=3).static()), first)
 
 
 @pytest.mark.parametrize(
@@ -76,96 +95,132 @@ def test_a_control_moves_the_picture(explorer):
         ({"sample": -1}, "control 'sample'\n.*0 to 7\n.*-1"),
         ({"sample": "three"}, "control 'sample'\n.*0 to 7\n.*'three'"),
         ({"sample": 1.5}, "control 'sample'"),
+        ({"sample": True}, "control 'sample'"),
         ({"modality": "s3"}, "control 'modality'\n.*s2, s1.*\n.*'s3'"),
         ({"modality": None}, "control 'modality'"),
+        ({"bands": "gamma"}, "control 'bands'\n.*radar.*\n.*'gamma'"),
     ],
 )
 def test_a_bad_value_is_explained_and_moves_nothing(explorer, state, words):
+    if "bands" in state and isinstance(explorer, ReconstructionStudio):
+        words = "control 'bands'\n.*VV, VH.*\n.*'gamma'"
     before = explorer.set(sample=2).state
+    offered = [list(c.options) for c in explorer.controls.values() if isinstance(c, Choice)]
     with pytest.raises(ParameterError, match=words):
         explorer.set(**{"sample": 5, "modality": "s1"} | state)
     assert explorer.state == before
+    again = [list(c.options) for c in explorer.controls.values() if isinstance(c, Choice)]
+    assert again == offered, "what depends on the others is as it was, too"
 
 
-def test_view_needs_no_frontend(explorer, capsys):
-    view = explorer.view()
-    controls, _ = view.children
-    assert list(controls.children) == list(explorer.controls.values())
-    assert "Figure" in capsys.readouterr().out, "drawn once, for a start"
+def test_options_follow_the_control_they_depend_on():
+    squares = Squares()
+    assert squares.set(kind="odd").state["size"] == 1
+    assert squares.set(size=3, kind="odd").state["size"] == 3
+    with pytest.raises(ParameterError, match=r"control 'size'\n.*2, 4\n.*3"):
+        squares.set(kind="even", size=3)
+    assert squares.state["kind"] == "odd"
 
 
-def test_a_date_beyond_the_last_is_the_last(cube):
-    explorer = CubeExplorer(cube).set(date=99)
-    assert explorer.state["date"] == 6
-    figure = explorer.set(sample=5).static()
-    assert figure.get_suptitle() == "place5: date 3 of 3"
-    still = CubeExplorer(only(cube, "dem")).set(sample=3, date=6)
-    assert still.state == {"sample": 3, "modality": "dem", "date": 0}
-    with pytest.raises(ParameterError, match=r"control 'date'\n.*0 to 6"):
-        explorer.set(date=-1)
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [({"grey": 1}, "True or False"), ({"spot": 3}, "any value"), ({"share": "x"}, "0.0 to 1.0")],
+)
+def test_each_kind_of_control_says_what_it_takes(state, words):
+    with pytest.raises(ParameterError, match=words):
+        Squares().set(**state)
+    assert Squares().set(spot=(1.0, 2.0), share=0.3, grey=True).state["spot"] == (1, 2)
 
 
-def test_the_course_shows_means_of_valid_pixels(cube):
-    _, right = CubeExplorer(cube).set(sample=3, date=2).static().axes
-    ds = cube["s2"].isel(sample=3)
-    for k, line in enumerate(right.lines[:4]):
-        expected = [ds["values"].values[t, k][ds["valid"].values[t]].mean() for t in range(6)]
-        np.testing.assert_allclose(line.get_ydata(), expected)
-    assert [t.get_text() for t in right.get_legend().get_texts()] == ["B02", "B03", "B04", "B08"]
-    assert right.get_ylabel() == "mean of valid pixels (DN)"
+def test_who_follows_is_told_once_a_change():
+    squares, told = Squares(), []
+    follow = lambda: told.append(dict(squares.state))  # noqa: E731
+    squares.follow(follow)
+    squares.set(kind="odd", size=3)
+    assert [t["size"] for t in told] == [3]
+    with pytest.raises(ParameterError):
+        squares.set(share=7)
+    squares.unfollow(follow)
+    squares.set(size=1)
+    assert len(told) == 1
 
 
-def test_a_missing_modality_is_said_to_be_missing(cube):
-    left, _ = CubeExplorer(cube, "s1").set(sample=2).static().axes
-    assert left.get_title() == "s1 is missing in this sample"
+def at(picture, panel, x, y):
+    """Return a place of the data as shares of the picture, as a browser tells it."""
+    axes = next(a for a in picture.figure.axes if a.get_label() == panel)
+    across, up = picture.figure.transFigure.inverted().transform(axes.transData.transform((x, y)))
+    return [float(across), 1 - float(up)]
 
 
-def test_a_lazy_cube_is_read_where_one_looks(cube):
-    lazy, eager = (CubeExplorer(c).set(sample=4) for c in (cube.chunk(sample=1), cube))
-    np.testing.assert_array_equal(picture(lazy.static()), picture(eager.static()))
+def test_a_click_and_a_box_find_the_data_under_the_pointer():
+    squares = Squares()
+    picture = squares.picture()
+    assert picture.png.startswith(b"\x89PNG") and picture.words == "4 x 4"
+    place = at(picture, "squares", 2, 1)
+    assert picture.axes_at(*place) == ("squares", pytest.approx(2), pytest.approx(1))
+    point(squares, picture, {"start": place, "end": place})
+    assert squares.state["spot"] == (1, 2)
+    point(squares, picture, {"start": place, "end": at(picture, "squares", 3, 2)})
+    assert squares.state["share"] == pytest.approx(0.1)
+    before = squares.state
+    point(squares, picture, {"start": [0.001, 0.001], "end": [0.001, 0.001]})
+    point(squares, picture, {"start": place, "end": [0.001, 0.001]})
+    assert squares.state == before, "beside the axes lies nothing"
 
 
-def test_what_is_shown_first_can_be_chosen(cube, model, data):
-    assert CubeExplorer(cube, "dem").state["modality"] == "dem"
-    state = {"sample": 3, "modality": "s1", "mask_ratio": 0.5, "seed": 7}
-    assert ReconstructionExplorer(model, data, **state).state == state
-    with pytest.raises(ParameterError, match=r"control 'modality'\n.*s2, s1, dem\n.*'s3'"):
-        CubeExplorer(cube, "s3")
-    for wrong in ({"sample": 99}, {"modality": "dem"}, {"mask_ratio": 1.5}, {"seed": -1}):
-        with pytest.raises(ParameterError, match=f"control '{next(iter(wrong))}'"):
-            ReconstructionExplorer(model, data, **wrong)
+def test_what_cannot_be_drawn_is_said():
+    squares = Squares()
+    picture = squares.set(share=1.0).picture()
+    assert (picture.png, picture.source) == (b"", "")
+    assert "at most 0.9" in picture.words
 
 
-@pytest.mark.parametrize("ratio", [0.03, 0.6, 0.95])
-def test_the_models_own_ratio_is_kept(data, ratio):
-    assert ReconstructionExplorer(build(data, ratio=ratio), data).state["mask_ratio"] == ratio
+def test_the_widgets_of_jupyterlab_follow_and_are_followed():
+    squares = Squares()
+    view = squares.view()
+    controls, words, image, _, line = view.children
+    kind, size, share, grey = controls.children
+    first = image.source
+    assert first.startswith("data:image/png;base64,") and "4 x 4" in words.value
+    kind.value = "odd"
+    assert squares.state["size"] == 1 and list(size.options) == [("1", 1), ("3", 3)]
+    assert size.value == 1 and image.source != first
+    squares.set(size=3, grey=True)
+    assert (size.value, grey.value) == (3, True) and "3 x 3" in words.value
+    assert "size=3" in line.value
+    image.event = {"number": 1, "start": at(squares.picture(), "squares", 1, 2),
+                   "end": at(squares.picture(), "squares", 1, 2)}  # fmt: skip
+    assert squares.state["spot"] == (2, 1)
+    share.value = 1.0
+    assert image.source == "" and "at most 0.9" in words.value
+    share.value = 0.2
+    assert image.source != ""
 
 
-def test_hiding_more_hides_more_and_leaves_the_model_alone(model, data):
-    config = model.config
-    explorer = ReconstructionExplorer(model, data, modality="s1")
-
-    def hidden(ratio):
-        figure = explorer.set(mask_ratio=ratio).static()
-        seen = [axes for axes in figure.subfigs[0].axes if axes.images][2:4]
-        return sum((axes.images[0].get_array() == 0.82).all(-1).sum() for axes in seen)
-
-    assert hidden(0.1) < hidden(0.9)
-    assert model.config == config
-    with pytest.raises(KeyError):
-        explorer.draw(sample=0, modality="dem", mask_ratio=0.5, seed=0)
-    assert model.config == config, "put back after an error as well"
-
-
-def test_the_seed_hides_other_patches(model, data):
-    explorer = ReconstructionExplorer(model, data)
-    seen = [picture_of(explorer.set(seed=seed).static(), 2) for seed in (0, 0, 1)]
-    np.testing.assert_array_equal(seen[0], seen[1])
-    assert not np.array_equal(seen[0], seen[2])
+def test_the_widgets_of_panel_follow_and_are_followed():
+    squares = Squares()
+    controls, words, image, _, line = served_view(squares)
+    kind, size, share, grey = controls
+    first = image.source
+    kind.value = "odd"
+    assert squares.state["size"] == 1 and size.options == {"1": 1, "3": 3} and size.value == 1
+    assert image.source != first
+    squares.set(size=3, grey=True)
+    assert (size.value, grey.value) == (3, True) and "3 x 3" in words.object
+    assert "size=3" in line.object
+    image.event = {"number": 1, "start": at(squares.picture(), "squares", 1, 2),
+                   "end": at(squares.picture(), "squares", 1, 2)}  # fmt: skip
+    assert squares.state["spot"] == (2, 1)
+    with param.edit_constant(share):  # what a slider says when it is let go
+        share.value_throttled = 1.0
+    assert image.source == "" and "at most 0.9" in words.object
 
 
-def picture_of(figure, k):
-    return np.asarray(figure.axes[k].images[0].get_array())
+def test_view_needs_no_frontend(explorer):
+    controls, *_, image, _, _ = explorer.view().children
+    shown = [name for name, control in explorer.controls.items() if not control.hidden]
+    assert len(controls.children) == len(shown)
+    assert image.source
 
 
 def test_a_script_is_not_interactive():
@@ -190,9 +245,9 @@ def test_an_executed_notebook_holds_the_picture_and_needs_no_network(monkeypatch
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "", "language": "python"}
     resources = {"metadata": {"path": str(request.config.rootpath)}}
     NotebookClient(notebook, timeout=60, resources=resources).execute()
-    (output,) = notebook.cells[0].outputs
-    assert "image/png" in output["data"]
-    assert not any("widget" in kind for kind in output["data"])
+    figure, words = (output["data"] for output in notebook.cells[0].outputs)
+    assert "image/png" in figure and "click on a place" in words["text/html"]
+    assert not any("widget" in kind for kind in (*figure, *words))
     exporter = HTMLExporter(embed_images=True, template_name="basic")
     page, _ = exporter.from_notebook_node(notebook)
     assert "data:image/png;base64" in page
@@ -217,10 +272,9 @@ def test_the_band_explorer_answers_what_its_controls_ask(cube):
 
 def test_the_band_explorer_shows_plots_of_what_it_found(cube):
     explorer = BandExplorer(cube, statistic="overlap", groups=2, bootstrap="block")
-    heading, pane = explorer.live(**explorer.state)
     found = explorer.grouping()
-    assert "2 groups asked for" in heading.data
-    plots = list(pane.object)
+    assert "2 groups asked for" in explorer.words(**explorer.state)
+    plots = list(explorer.plots(**explorer.state))
     assert len(plots) == 4
     bands = list(found.statistics.bands)
     shown = plots[1].dframe().set_index(["band", "other band"])["distance"]
@@ -233,6 +287,5 @@ def test_the_band_explorer_shows_plots_of_what_it_found(cube):
 def test_the_band_explorer_says_when_there_is_nothing_to_measure(cube):
     winter = only(cube, "s2")
     winter["s2"]["valid"].values[:] = False
-    explorer = BandExplorer(winter)
-    (said,) = explorer.live(**explorer.state)
-    assert "no pixel to take statistics of" in said.data
+    view = BandExplorer(winter).view()
+    assert "no pixel to take statistics of" in view.children[1].value

@@ -38,7 +38,7 @@ def constructed(days, target, masked, valid=None):
     valid = np.ones(n, bool) if valid is None else np.array(valid)
     return Reconstruction(
         ("a",), dates, target, target * 0, target, target, np.array(masked).reshape(shape),
-        valid.reshape(1, n, 1, 1),
+        valid.reshape(1, n, 1, 1), target * 0, target * 0 + 1,
     )  # fmt: skip
 
 
@@ -68,8 +68,9 @@ def test_places_are_copied_from_the_same_place():
     masked = np.zeros(target.shape, bool)
     masked[0, 1, 0, 1, 2] = True
     r = Reconstruction(
-        ("a",), r.dates, target, target, target, target, masked, np.ones((1, 2, 2, 3), bool)
-    )
+        ("a",), r.dates, target, target, target, target, masked, np.ones((1, 2, 2, 3), bool),
+        target * 0, target * 0 + 1,
+    )  # fmt: skip
     expected = target.copy()
     expected[0, 1, 0, 1, 2] = target[0, 0, 0, 1, 2]
     assert (nearest_date(r) == expected).all()

@@ -1,0 +1,201 @@
+"""The same explorers on a page of their own, served by panel to this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from html import escape
+from typing import Any
+
+import panel as pn
+import param
+from panel.custom import AnyWidgetComponent
+
+from maestro_lab.errors import LabError
+from maestro_lab.explore.base import Explorer
+from maestro_lab.explore.controls import Choice, Control, Number, Switch
+from maestro_lab.explore.lab import spaced, state_line
+from maestro_lab.explore.picture import CSS, ESM, Picture, point
+
+__all__ = ["serve", "served_view"]
+
+
+class ServedImage(AnyWidgetComponent):
+    """An image that tells where it was clicked, or where a box was drawn on it."""
+
+    _esm = ESM
+    _stylesheets = [CSS]  # noqa: RUF012  panel's own way
+
+    source = param.String()
+    alt = param.String()
+    event = param.Dict(default={})
+
+
+def served_widget(name: str, control: Control) -> pn.widgets.Widget:
+    """Return the widget of a control."""
+    style = {"label": control.label or name}
+    if isinstance(control, Switch):
+        return pn.widgets.Checkbox(value=control.value, **style)
+    if isinstance(control, Choice):
+        options = {"options": dict(control.options), "value": control.value}
+        kind = {
+            "slider": pn.widgets.DiscreteSlider,
+            "buttons": pn.widgets.RadioButtonGroup,
+        }.get(control.look, pn.widgets.Select)
+        if control.look == "slider" and not control.options:
+            return pn.widgets.Select(disabled=True, **style)
+        return kind(**options, **style)
+    if not isinstance(control, Number):
+        raise TypeError(f"no widget for {type(control).__name__}")
+    ends = {"value": control.value, "start": control.low, "end": control.high}
+    whole = isinstance(control.step, int)
+    if control.look == "box":
+        kind = pn.widgets.IntInput if whole else pn.widgets.FloatInput
+        return kind(width=110, step=control.step, **ends, **style)
+    kind = pn.widgets.IntSlider if whole else pn.widgets.FloatSlider
+    return kind(step=control.step, **ends, **style)
+
+
+class _View:
+    """Widgets of panel that follow an explorer, and that it follows."""
+
+    def __init__(self, explorer: Explorer) -> None:
+        self.explorer, self.following, self.picture = explorer, False, Picture(b"", "")
+        self.widgets = {
+            name: served_widget(name, control)
+            for name, control in explorer.controls.items()
+            if not control.hidden
+        }
+        self.image = ServedImage()
+        self.words, self.line = pn.pane.HTML(), pn.pane.HTML()
+        self.plots = pn.Column()
+        for name, widget in self.widgets.items():
+            # Sliders tell every step while they are dragged; what counts is where they are left.
+            throttled = "value_throttled" if "value_throttled" in widget.param else "value"
+            widget.param.watch(lambda event, name=name: self.moved(name, event.new), throttled)
+        self.image.param.watch(lambda event: self.pointed(event.new), "event")
+        explorer.follow(self.show)
+        self.show()
+
+    def moved(self, name: str, value: Any) -> None:
+        """Take over what a widget says."""
+        if not self.following and value != self.explorer.controls[name].value:
+            self._try(lambda: self.explorer.set(**{name: value}))
+
+    def pointed(self, event: dict[str, Any]) -> None:
+        """Take over what was pointed at."""
+        if event:
+            self._try(lambda: point(self.explorer, self.picture, event))
+
+    def _try(self, act: Callable[[], Any]) -> None:
+        try:
+            act()
+        except LabError as error:
+            self.words.object = f"<pre>{escape(str(error))}</pre>"
+
+    def show(self) -> None:
+        """Bring widgets and picture to what the explorer says."""
+        self.following = True
+        try:
+            for name, widget in self.widgets.items():
+                _take_over(widget, self.explorer.controls[name])
+        finally:
+            self.following = False
+        self.line.object = state_line(self.explorer)
+        if self.explorer.live_plots:
+            self._show_plots()
+            return
+        self.picture = self.explorer.picture()
+        self.image.param.update(alt=self.picture.alt, source=self.picture.source)
+        self.words.object = spaced(self.picture.words)
+
+    def _show_plots(self) -> None:
+        state = self.explorer.state
+        try:
+            words, plots = self.explorer.words(**state), self.explorer.plots(**state)
+        except LabError as error:
+            self.words.object = f"<pre>{escape(str(error))}</pre>"
+            self.plots.clear()
+            return
+        self.words.object = spaced(words)
+        self.plots[:] = [pn.pane.HoloViews(plots)]
+
+
+def _take_over(widget: pn.widgets.Widget, control: Control) -> None:
+    """Bring a widget to what its control says."""
+    if isinstance(control, Choice):
+        options = dict(control.options)
+        if dict(widget.options) != options:
+            widget.param.update(options=options, value=control.value)
+            return
+    if isinstance(control, Number) and (widget.start, widget.end) != (control.low, control.high):
+        widget.param.update(start=control.low, end=control.high, value=control.value)
+    if widget.value != control.value:
+        widget.value = control.value
+
+
+def served_view(explorer: Explorer) -> pn.Column:
+    """Return an explorer as a column of panel."""
+    view = _View(explorer)
+    controls = pn.FlexBox(*view.widgets.values())
+    return pn.Column(
+        controls, view.words, view.image, view.plots, view.line,
+        css_classes=["maestro-explorer"],
+    )  # fmt: skip
+
+
+def serve(
+    explorers: Mapping[str, Callable[[], Explorer]],
+    *,
+    title: str = "maestro_lab",
+    address: str = "127.0.0.1",
+    port: int = 0,
+    show: bool = True,
+    threaded: bool = False,
+) -> Any:
+    """Serve explorers as the tabs of a page.
+
+    Parameters
+    ----------
+    explorers
+        Name of a tab to a function that makes its explorer: each visitor has explorers of his own,
+        made when he opens their tab.
+    title
+        Of the page.
+    address
+        To listen on: by default this machine alone. Whoever reaches it sees the data.
+    port
+        0 takes a free one.
+    show
+        Open a browser.
+    threaded
+        Return at once, with the server; else serve until interrupted.
+    """
+    import holoviews as hv
+
+    hv.extension("bokeh", logo=False)
+
+    def tab(make: Callable[[], Explorer]) -> Any:
+        try:
+            return served_view(make())
+        except LabError as error:
+            return pn.pane.HTML(f"<pre>{escape(str(error))}</pre>")
+
+    def page() -> pn.Column:
+        columns = [pn.Column(pn.pane.HTML("<i>being prepared ...</i>")) for _ in explorers]
+        makers = list(explorers.values())
+        tabs = pn.Tabs(*zip(explorers, columns, strict=True))
+        made: set[int] = set()
+
+        def fill(*_: Any) -> None:
+            if tabs.active not in made:
+                made.add(tabs.active)
+                columns[tabs.active][:] = [tab(makers[tabs.active])]
+
+        tabs.param.watch(fill, "active")
+        pn.state.onload(fill)
+        return pn.Column(f"# {escape(title)}", tabs)
+
+    return pn.serve(
+        {"/": page}, title=title, address=address, port=port, show=show, threaded=threaded,
+        websocket_origin=[f"{address}:{port}"] if port else "*", autoreload=False,
+    )  # fmt: skip
