@@ -10,16 +10,20 @@ from matplotlib.patches import Rectangle
 
 from maestro_lab.cubes.contract import SPLITS, modality_names, window_side
 from maestro_lab.errors import ParameterError
+from maestro_lab.figures.drawn import painted_by, parts, several
 from maestro_lab.figures.style import (
     COLOURS,
     GREY,
-    WIDTH,
     as_rgb,
     bare,
     composites,
     finish,
+    fitting,
     hatch,
+    legend,
+    narrow,
     new_figure,
+    page_width,
     stretch,
     styled,
 )
@@ -29,7 +33,22 @@ __all__ = ["sample_overview", "split_map"]
 SPLIT_COLOURS = dict(zip(SPLITS, (COLOURS[0], COLOURS[4], COLOURS[1], "#DDDDDD"), strict=True))
 
 
-def sample_overview(cube: xr.DataTree, sample: int | str = 0, *, dates: int = 8) -> Figure:
+def _paint_sample(data: xr.DataTree) -> Figure:
+    rows, dates = parts(data), len(fitting(data.attrs["dates"]))
+    with styled():
+        cell = page_width() / (dates + 0.6)
+        figure = new_figure((cell + 0.28) * len(rows) + 0.3)
+        panels = figure.subplots(len(rows), dates, squeeze=False)
+        for axes in panels.flat:
+            bare(axes)
+        for line, row in zip(panels, rows, strict=True):
+            _draw_row(line, row)
+        figure.suptitle(f"sample {data.attrs['sample']}", fontsize=9)
+    return finish(figure)
+
+
+@painted_by(_paint_sample)
+def sample_overview(cube: xr.DataTree, sample: int | str = 0, *, dates: int = 8) -> xr.DataTree:
     """Draw one sample: some dates of each modality, what is not valid hatched.
 
     Parameters
@@ -49,18 +68,11 @@ def sample_overview(cube: xr.DataTree, sample: int | str = 0, *, dates: int = 8)
     if dates < 1:
         raise ParameterError("dates", expected="at least 1", found=dates)
     number = _number(cube, sample)
-    names = modality_names(cube)
-    rows = [_row(cube[name].to_dataset().isel(sample=number), dates) for name in names]
-    with styled():
-        cell = WIDTH / (dates + 0.6)
-        figure = new_figure((cell + 0.28) * len(rows) + 0.3)
-        panels = figure.subplots(len(rows), dates, squeeze=False)
-        for axes in panels.flat:
-            bare(axes)
-        for line, name, row in zip(panels, names, rows, strict=True):
-            _draw_row(line, name, *row)
-        figure.suptitle(f"sample {cube['sample'].values[number]}", fontsize=9)
-    return finish(figure)
+    rows = [
+        _row(name, cube[name].to_dataset().isel(sample=number), dates)
+        for name in modality_names(cube)
+    ]
+    return several(rows, sample=str(cube["sample"].values[number]), dates=int(dates))
 
 
 def _number(cube: xr.DataTree, sample: int | str) -> int:
@@ -75,8 +87,8 @@ def _number(cube: xr.DataTree, sample: int | str) -> int:
     )
 
 
-def _row(ds: xr.Dataset, dates: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, str]:
-    """Return images (t, c, y, x), valid (t, y, x), days (t,) and the composite in words."""
+def _row(name: str, ds: xr.Dataset, dates: int) -> xr.Dataset:
+    """Return some dates of a modality in the bands to show."""
     there = np.flatnonzero(~np.isnat(ds["time"].values))
     count = min(dates, len(there))
     chosen = (
@@ -86,13 +98,23 @@ def _row(ds: xr.Dataset, dates: int) -> tuple[np.ndarray, np.ndarray, np.ndarray
     )
     ds = ds.isel(time=chosen)
     images, words = composites(ds)
-    return images, ds["valid"].values, ds["time"].values, words
+    days = [pd.Timestamp(day).strftime("%d %b %Y") for day in ds["time"].values]
+    return xr.Dataset(
+        {
+            "values": (("date", "band", "y", "x"), np.float32(images)),
+            "valid": (("date", "y", "x"), ds["valid"].values),
+        },
+        attrs={"modality": name, "bands": words, "days": days},
+    )
 
 
-def _draw_row(
-    line: np.ndarray, name: str, images: np.ndarray, valid: np.ndarray, days: np.ndarray, words: str
-) -> None:
-    line[0].set_ylabel(f"{name}\n{words}", fontsize=7)
+def _draw_row(line: np.ndarray, row: xr.Dataset) -> None:
+    line[0].set_ylabel(
+        f"{row.attrs['modality']}\n{row.attrs['bands']}", fontsize=6 if narrow() else 7
+    )
+    chosen = fitting(row.sizes["date"])
+    images, valid = (row[name].values[chosen] for name in ("values", "valid"))
+    days = [row.attrs["days"][k] for k in chosen]
     if not len(images):
         line[0].text(0.5, 0.5, "missing", ha="center", va="center", transform=line[0].transAxes)
         return
@@ -101,31 +123,39 @@ def _draw_row(
         axes.imshow(as_rgb(image, bounds))
         hatch(axes, ~clear)
         colour = "black" if clear.mean() >= 0.5 else GREY
-        axes.set_title(pd.Timestamp(day).strftime("%d %b %Y"), fontsize=6.5, color=colour, pad=2)
+        axes.set_title(day, fontsize=6.5, color=colour, pad=2)
 
 
-def split_map(cube: xr.DataTree) -> Figure | None:
-    """Draw where the samples lie and which split each is in; None for a cube without positions."""
-    if "easting" not in cube.data_vars or "northing" not in cube.data_vars:
-        return None
-    x, y = (np.asarray(cube[n].values, float) for n in ("easting", "northing"))
-    side = float(cube.attrs.get("window") or window_side(cube))
-    split = np.asarray(cube["split"].values).astype(str)
+def _paint_splits(data: pd.DataFrame) -> Figure:
+    x, y = data["easting"] - data["easting"].min(), data["northing"] - data["northing"].min()
+    side = data.attrs["window"]
     with styled():
-        figure = new_figure(3.2)
+        figure = new_figure(3.4 if narrow() else 3.2)
         axes = figure.subplots()
-        least = max(np.ptp(x), np.ptp(y)) / 90
-        edge = {"ec": "white", "lw": 0.4} if side > least else {"lw": 0}
-        for px, py, name in sorted({*zip(x - x.min(), y - y.min(), split, strict=True)}):
-            shown = max(side, least)
+        least = max(x.max(), y.max()) / 90
+        shown, edge = max(side, least), {"ec": "white", "lw": 0.4} if side > least else {"lw": 0}
+        for px, py, name in zip(x, y, data["split"], strict=True):
             corner = (px - (shown - side) / 2, py - (shown - side) / 2)
             axes.add_patch(Rectangle(corner, shown, shown, fc=SPLIT_COLOURS[name], **edge))
         axes.set(aspect="equal", xlabel="metres east", ylabel="metres north")
-        axes.set_xlim(-side / 2, np.ptp(x) + 1.5 * side)
-        axes.set_ylim(-side / 2, np.ptp(y) + 1.5 * side)
-        there = [s for s in SPLITS if (split == s).any()]
+        axes.set_xlim(-side / 2, x.max() + 1.5 * side)
+        axes.set_ylim(-side / 2, y.max() + 1.5 * side)
+        count = data.groupby("split")["samples"].sum()
+        there = [s for s in SPLITS if s in count]
         handles = [Rectangle((0, 0), 1, 1, fc=SPLIT_COLOURS[s]) for s in there]
-        words = [f"{s} ({(split == s).sum()} samples)" for s in there]
-        axes.legend(handles, words, loc="center left", bbox_to_anchor=(1.02, 0.5))
-        axes.set_title("splits: whole regions, neighbours kept apart")
+        legend(axes, handles, [f"{s} ({count[s]} samples)" for s in there], above=2)
+        title = "splits: whole regions, neighbours kept apart"
+        figure.suptitle(title, fontsize=9)
     return finish(figure)
+
+
+@painted_by(_paint_splits)
+def split_map(cube: xr.DataTree) -> pd.DataFrame | None:
+    """Draw where the samples lie and which split each is in; None for a cube without positions."""
+    if "easting" not in cube.data_vars or "northing" not in cube.data_vars:
+        return None
+    position = {n: np.asarray(cube[n].values, float) for n in ("easting", "northing")}
+    table = pd.DataFrame({**position, "split": np.asarray(cube["split"].values).astype(str)})
+    places = table.groupby(["easting", "northing", "split"]).size().rename("samples").reset_index()
+    places.attrs["window"] = float(cube.attrs.get("window") or window_side(cube))
+    return places

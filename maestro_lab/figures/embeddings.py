@@ -6,12 +6,14 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from maestro_lab.errors import ParameterError
-from maestro_lab.figures.style import COLOURS, GREY, finish, new_figure, styled
+from maestro_lab.figures.drawn import painted_by
+from maestro_lab.figures.style import COLOURS, GREY, beside, finish, narrow, new_figure, styled
 from maestro_lab.training.spread import month_cosines
 
 __all__ = ["collapse_curves", "month_similarity"]
@@ -20,7 +22,41 @@ _MEASURES = ("loss", "effective rank", "uniformity")
 _LINES = ("-", "--", ":")
 
 
-def month_similarity(features: ArrayLike, months: Sequence[str]) -> Figure:
+def _paint_months(data: xr.Dataset) -> Figure:
+    mean, count, months = data["cosine"].values, data["places"].values, data.attrs["months"]
+    apart = mean[np.isfinite(mean) & ~np.eye(len(mean), dtype=bool)]
+    low, high = (float(apart.min()), float(apart.max())) if len(apart) else (0.0, 1.0)
+    low, cell = min(low, high - 0.02), 0.24 if narrow() else 0.33  # inches
+    with styled():
+        figure = new_figure(max(2.6, 1.3 + cell * len(months)))
+        axes = figure.subplots()
+        shown = axes.imshow(mean, cmap="cividis", vmin=low, vmax=high)
+        axes.set_facecolor("#EEEEEE")
+        for (i, j), value in np.ndenumerate(mean):
+            if np.isfinite(value):
+                colour = "black" if (value - low) / (high - low) > 0.55 else "white"
+                axes.text(
+                    j, i, f"{value:.2f}", ha="center", va="center", color=colour,
+                    fontsize=5 if narrow() else 6.5,
+                )  # fmt: skip
+        axes.set_xticks(range(len(months)), months, rotation=45, ha="right", rotation_mode="anchor")
+        axes.set_yticks(range(len(months)), months)
+        for k in np.flatnonzero(np.diag(count) == 0):
+            for label in (axes.get_xticklabels()[k], axes.get_yticklabels()[k]):
+                label.set_color(GREY)
+        axes.tick_params(length=0)
+        axes.spines[:].set_visible(False)
+        inch = 1 / (cell * len(mean))  # as a share of the axes
+        bar = axes.inset_axes((1 + 0.2 * inch, 0.1, 0.13 * inch, 0.8))
+        figure.colorbar(shown, cax=bar, label="cosine similarity")
+        words = "same place, two months", "(mean of all embeddings taken out)"
+        title = ("\n" if narrow() else " ").join(words)
+        figure.suptitle(f"{title}\n{_units(count)}", fontsize=9)
+    return finish(figure)
+
+
+@painted_by(_paint_months)
+def month_similarity(features: ArrayLike, months: Sequence[str]) -> xr.Dataset:
     """Draw how alike the embeddings of the same place are in two months.
 
     Similarity is the mean cosine of embeddings of the same unit once the mean of the whole table
@@ -42,33 +78,11 @@ def month_similarity(features: ArrayLike, months: Sequence[str]) -> Figure:
     mean, count = month_cosines(features)
     if len(months) != len(mean):
         raise ParameterError("months", expected=f"{len(mean)} names", found=len(months))
-    apart = mean[np.isfinite(mean) & ~np.eye(len(mean), dtype=bool)]
-    low, high = (float(apart.min()), float(apart.max())) if len(apart) else (0.0, 1.0)
-    low = min(low, high - 0.02)
-    with styled():
-        figure = new_figure(max(2.6, 1.3 + 0.33 * len(months)))
-        axes = figure.subplots()
-        shown = axes.imshow(mean, cmap="cividis", vmin=low, vmax=high)
-        axes.set_facecolor("#EEEEEE")
-        for (i, j), value in np.ndenumerate(mean):
-            if np.isfinite(value):
-                colour = "black" if (value - low) / (high - low) > 0.55 else "white"
-                axes.text(
-                    j, i, f"{value:.2f}", ha="center", va="center", fontsize=6.5, color=colour
-                )
-        axes.set_xticks(range(len(months)), months, rotation=45, ha="right", rotation_mode="anchor")
-        axes.set_yticks(range(len(months)), months)
-        for k in np.flatnonzero(np.diag(count) == 0):
-            for label in (axes.get_xticklabels()[k], axes.get_yticklabels()[k]):
-                label.set_color(GREY)
-        axes.tick_params(length=0)
-        axes.spines[:].set_visible(False)
-        inch = 1 / (0.33 * len(mean))  # as a share of the axes
-        bar = axes.inset_axes((1 + 0.2 * inch, 0.1, 0.13 * inch, 0.8))
-        figure.colorbar(shown, cax=bar, label="cosine similarity")
-        title = f"same place, two months (mean of all embeddings taken out)\n{_units(count)}"
-        figure.suptitle(title, fontsize=9)
-    return finish(figure)
+    pair = ("month", "other")
+    return xr.Dataset(
+        {"cosine": (pair, mean), "places": (pair, count)},
+        attrs={"months": [str(month) for month in months]},
+    )
 
 
 def _units(count: np.ndarray) -> str:
@@ -82,7 +96,27 @@ def _units(count: np.ndarray) -> str:
     return words
 
 
-def collapse_curves(runs: pd.DataFrame, *, over: str = "step") -> Figure:
+def _paint_collapse(data: pd.DataFrame) -> Figure:
+    over = data.attrs["over"]
+    conditions = list(dict.fromkeys(data["condition"]))
+    with styled():
+        figure = new_figure(5.6 if narrow() else 2.5)
+        panels = beside(figure, len(_MEASURES))
+        for axes, measure in zip(panels, _MEASURES, strict=True):
+            ends = {
+                name: _runs(axes, data[data["condition"] == name], over, measure, k)
+                for k, name in enumerate(conditions)
+            }
+            axes.set(xlabel=over, title=measure)
+            axes.grid(alpha=0.3, lw=0.5)
+            axes.locator_params(axis="x", nbins=4)
+        panels[1].set_ylim(0, None)
+        _label(panels[2], ends)
+    return finish(figure)
+
+
+@painted_by(_paint_collapse)
+def collapse_curves(runs: pd.DataFrame, *, over: str = "step") -> pd.DataFrame:
     """Draw loss, effective rank and uniformity of several runs: do embeddings collapse?
 
     Parameters
@@ -107,21 +141,9 @@ def collapse_curves(runs: pd.DataFrame, *, over: str = "step") -> Figure:
             expected=f"rows with {', '.join(needed)}",
             found=f"no {', '.join(lacking)}" if lacking else "no row",
         )
-    conditions = list(dict.fromkeys(runs["condition"]))
-    with styled():
-        figure = new_figure(2.5)
-        panels = figure.subplots(1, 3)
-        for axes, measure in zip(panels, _MEASURES, strict=True):
-            ends = {
-                name: _runs(axes, runs[runs["condition"] == name], over, measure, k)
-                for k, name in enumerate(conditions)
-            }
-            axes.set(xlabel=over, title=measure)
-            axes.grid(alpha=0.3, lw=0.5)
-            axes.locator_params(axis="x", nbins=4)
-        panels[1].set_ylim(0, None)
-        _label(panels[2], ends)
-    return finish(figure)
+    table = runs[needed].assign(condition=runs["condition"].astype(str))
+    table.attrs = {"over": over}
+    return table
 
 
 def _runs(axes: Axes, rows: pd.DataFrame, over: str, measure: str, number: int) -> float:

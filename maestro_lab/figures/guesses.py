@@ -6,17 +6,23 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
+import xarray as xr
 from matplotlib.figure import Figure, SubFigure
 
+from maestro_lab.errors import ParameterError
+from maestro_lab.figures.drawn import painted_by, parts, several
 from maestro_lab.figures.style import (
     COLOURS,
     GREY,
-    WIDTH,
     as_rgb,
     bare,
     composite,
     finish,
+    fitting,
+    legend,
+    narrow,
     new_figure,
+    page_width,
     stretch,
     styled,
 )
@@ -27,7 +33,21 @@ __all__ = ["reconstruction_gain", "reconstructions"]
 _HIDDEN = 0.82  # grey of what the encoder does not see
 
 
-def reconstructions(found: Mapping[str, Reconstruction], sample: int = 0) -> Figure:
+def _paint_reconstructions(data: xr.DataTree) -> Figure:
+    found = parts(data)
+    heights = [4 * _cell(part) + 0.75 for part in found]
+    with styled():
+        figure = new_figure(sum(heights) + 0.3)
+        rows = np.atleast_1d(figure.subfigures(len(found), 1, height_ratios=heights))
+        for row, part in zip(rows, found, strict=True):
+            _modality(row, part)
+        title = "Guesses in pixels: use the answer's mean and scale of each patch"
+        figure.suptitle(title, fontsize=9, wrap=narrow())
+    return finish(figure)
+
+
+@painted_by(_paint_reconstructions)
+def reconstructions(found: Mapping[str, Reconstruction], sample: int = 0) -> xr.DataTree:
     """Draw a sample, modality by modality: truth, what was visible, guess, and error.
 
     The guesses were brought back to pixels with the mean and deviation of the true patches. The
@@ -39,32 +59,49 @@ def reconstructions(found: Mapping[str, Reconstruction], sample: int = 0) -> Fig
         From :func:`~maestro_lab.training.reconstruct.reconstruct`.
     sample
         Number in the batch.
+
+    Raises
+    ------
+    ParameterError
+        If there is no modality.
     """
-    heights = {name: 4 * _cell(r) + 0.75 for name, r in found.items()}
-    with styled():
-        figure = new_figure(sum(heights.values()) + 0.3)
-        ratios = list(heights.values())
-        parts = np.atleast_1d(figure.subfigures(len(found), 1, height_ratios=ratios))
-        for part, (name, r) in zip(parts, found.items(), strict=True):
-            _modality(part, name, r, sample)
-        figure.suptitle(
-            "Guesses in pixels: use the answer's mean and scale of each patch", fontsize=9
-        )
-    return finish(figure)
+    if not found:
+        raise ParameterError("reconstructions", expected="at least one modality", found="none")
+    return several([_part(name, r, sample) for name, r in found.items()])
 
 
-def _cell(r: Reconstruction) -> float:
-    return min(WIDTH / (r.values.shape[1] + 1.2), 1.5)
-
-
-def _modality(figure: SubFigure, name: str, r: Reconstruction, sample: int) -> None:
+def _part(name: str, r: Reconstruction, sample: int) -> xr.Dataset:
     bands, words = composite(r.bands)
-    truth, guess = r.values[sample][:, bands], r.guess[sample][:, bands]
-    hidden, valid = r.masked[sample][:, bands], r.valid[sample]
+    images = ("date", "band", "y", "x")
+    valid = np.asarray(r.valid[sample])
+    days = [
+        _day(date, len(valid)) if clear.any() else "no data"
+        for date, clear in zip(r.dates[sample], valid, strict=True)
+    ]
+    return xr.Dataset(
+        {
+            "truth": (images, np.float32(r.values[sample][:, bands])),
+            "guess": (images, np.float32(r.guess[sample][:, bands])),
+            "hidden": (images, np.asarray(r.masked[sample][:, bands])),
+            "valid": (("date", "y", "x"), valid),
+            "error": (("date", "y", "x"), np.float32(_error(r, sample))),
+        },
+        attrs={"modality": name, "bands": words, "days": days},
+    )
+
+
+def _cell(part: xr.Dataset) -> float:
+    return min(page_width() / (len(fitting(part.sizes["date"])) + 1.2), 1.5)
+
+
+def _modality(figure: SubFigure, part: xr.Dataset) -> None:
+    chosen = fitting(part.sizes["date"])
+    truth, guess, hidden, valid, error = (
+        part[name].values[chosen] for name in ("truth", "guess", "hidden", "valid", "error")
+    )
     bounds = stretch(truth, valid)
-    error = _error(r, sample)
     panels = figure.subplots(4, len(truth), squeeze=False)
-    for t in range(len(truth)):
+    for t, day in enumerate(part.attrs["days"][k] for k in chosen):
         seen = np.where(hidden[t], np.nan, truth[t])
         whole = np.where(hidden[t], guess[t], truth[t])
         for axes, image in zip(panels[:3, t], (truth[t], seen, whole), strict=True):
@@ -72,15 +109,17 @@ def _modality(figure: SubFigure, name: str, r: Reconstruction, sample: int) -> N
             picture[np.isnan(image).all(0) | ~valid[t]] = _HIDDEN
             axes.imshow(picture)
         shown = panels[3, t].imshow(error[t], cmap="cividis", vmin=0, vmax=1.5)
-        day = _day(r.dates[sample][t], len(truth)) if valid[t].any() else "no data"
         panels[0, t].set_title(day, fontsize=6.5, pad=2)
     for axes in panels.flat:
         bare(axes)
         axes.set_facecolor(str(_HIDDEN))
     for axes, label in zip(panels[:, 0], ("truth", "visible", "guess", "error"), strict=True):
         axes.set_ylabel(label, fontsize=8)
-    figure.colorbar(shown, ax=panels[3, :].tolist(), shrink=0.9, aspect=10, label="|error|")
-    figure.suptitle(f"{name} ({words})", fontsize=8.5)
+    figure.colorbar(
+        shown, ax=panels.ravel().tolist(), shrink=0.22, anchor=(0, 0.01), panchor=False,
+        aspect=8, label="|error|",
+    )  # fmt: skip
+    figure.suptitle(f"{part.attrs['modality']} ({part.attrs['bands']})", fontsize=8.5)
 
 
 def _error(r: Reconstruction, sample: int) -> np.ndarray:
@@ -97,19 +136,12 @@ def _day(date: np.ndarray, dates: int) -> str:
     return when.strftime("%d %b %y" if dates <= 10 else "%d %b")
 
 
-def reconstruction_gain(scores: pd.DataFrame) -> Figure:
-    """Draw the L1 error of hidden patches of model and trivial guesses, with 95 % intervals.
-
-    Parameters
-    ----------
-    scores
-        From :func:`~maestro_lab.training.reconstruct.reconstruction_scores`.
-    """
+def _paint_gain(scores: pd.DataFrame) -> Figure:
     names = list(dict.fromkeys(scores["modality"]))
     guesses = list(dict.fromkeys(scores["guess"]))
     colours = dict(zip(guesses, COLOURS, strict=False)) | {"zero": GREY}
     with styled():
-        figure = new_figure(0.9 + 0.55 * len(names))
+        figure = new_figure(0.9 + 0.55 * len(names) + 0.6 * narrow())
         axes = figure.subplots()
         for row, name in enumerate(names[::-1]):
             part = scores[scores["modality"] == name].set_index("guess")
@@ -120,7 +152,20 @@ def reconstruction_gain(scores: pd.DataFrame) -> Figure:
                 label = guess if row == 0 else None
                 axes.plot(found["l1"], y, "o", ms=5, color=colours[guess], label=label)
         axes.set_yticks(range(len(names)), names[::-1])
-        axes.set(xlabel="L1 error of hidden patches, normalised (lower is better)", xlim=(0, None))
+        words = "L1 error of hidden patches, normalised", "(lower is better)"
+        axes.set(xlabel=("\n" if narrow() else " ").join(words), xlim=(0, None))
         axes.grid(axis="x", alpha=0.3, lw=0.5)
-        axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), title="guess")
+        legend(axes, title="guess", above=2)
     return finish(figure)
+
+
+@painted_by(_paint_gain)
+def reconstruction_gain(scores: pd.DataFrame) -> pd.DataFrame:
+    """Draw the L1 error of hidden patches of model and trivial guesses, with 95 % intervals.
+
+    Parameters
+    ----------
+    scores
+        From :func:`~maestro_lab.training.reconstruct.reconstruction_scores`.
+    """
+    return scores[["modality", "guess", "l1", "low", "high"]]

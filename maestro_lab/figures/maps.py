@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from maestro_lab.figures.style import COLOURS, WIDTH, bare, finish, new_figure, styled
+from maestro_lab.figures.drawn import painted_by
+from maestro_lab.figures.style import (
+    COLOURS,
+    bare,
+    beside,
+    finish,
+    narrow,
+    new_figure,
+    page_width,
+    styled,
+)
 from maestro_lab.training.probe import ProbeResult
 
 __all__ = ["embedding_map", "ground_map", "probe_map", "window_positions"]
@@ -72,6 +80,31 @@ def window_positions(cube: xr.DataTree) -> np.ndarray | None:
     return whole.astype(int) if np.allclose(position, whole) else None
 
 
+def _paint_probe_map(data: xr.Dataset) -> Figure:
+    truth, predicted = data["truth"].values, data["predicted"].values
+    error = predicted - truth
+    low, high = np.nanquantile(truth, [0.01, 0.99])
+    most = np.nanquantile(np.abs(error), 0.98)
+    with styled():
+        width = page_width()
+        figure = new_figure(1.9 * width if narrow() else width / 3 + 0.3)
+        panels = beside(figure, 3)
+        for axes in panels:
+            axes.set_facecolor("#EEEEEE")
+            bare(axes)
+        for axes, title, image in zip(
+            panels, ("truth", "predicted"), (truth, predicted), strict=False
+        ):
+            shown = axes.imshow(image, cmap="viridis", vmin=low, vmax=high)
+            axes.set_title(title if narrow() else f"{title}, held-out ground")
+        figure.colorbar(shown, ax=panels[:2].tolist(), shrink=0.8, label=data.attrs["label"])
+        wrong = panels[2].imshow(error, cmap="PuOr", vmin=-most, vmax=most)
+        panels[2].set_title("predicted - truth")
+        figure.colorbar(wrong, ax=panels[2], shrink=0.8)
+    return finish(figure)
+
+
+@painted_by(_paint_probe_map)
 def probe_map(
     result: ProbeResult,
     cube: xr.DataTree,
@@ -81,7 +114,7 @@ def probe_map(
     features: str,
     method: str = "linear",
     label: str = "",
-) -> Figure | None:
+) -> xr.Dataset | None:
     """Draw truth and prediction of held-out ground, and the difference; None where no map is.
 
     Parameters
@@ -116,36 +149,22 @@ def probe_map(
         if found is None:
             return None
         maps[name] = found
-    return _draw(maps, label)
+    there = np.isfinite(maps["truth"])
+    window = np.ix_(there.any(1), there.any(0))
+    images = {name: (("y", "x"), np.float32(image[window])) for name, image in maps.items()}
+    return xr.Dataset(images, attrs={"label": label})
 
 
-def _draw(maps: dict[str, np.ndarray], label: str) -> Figure:
-    truth = maps["truth"]
-    error = maps["predicted"] - truth
-    rows = np.isfinite(truth).any(1)
-    columns = np.isfinite(truth).any(0)
-    window = np.ix_(rows, columns)
-    low, high = np.nanquantile(truth, [0.01, 0.99])
-    most = np.nanquantile(np.abs(error), 0.98)
+def _paint_embeddings(data: xr.Dataset) -> Figure:
     with styled():
-        figure = new_figure(WIDTH / 3 + 0.3)
-        panels = figure.subplots(1, 3)
-        for axes in panels:
-            axes.set_facecolor("#EEEEEE")
-            bare(axes)
-        for axes, (title, image) in zip(panels[:2], maps.items(), strict=True):
-            shown = axes.imshow(image[window], cmap="viridis", vmin=low, vmax=high)
-            axes.set_title(f"{title}, held-out ground")
-        figure.colorbar(shown, ax=panels[:2].tolist(), shrink=0.8, label=label)
-        wrong = panels[2].imshow(error[window], cmap="PuOr", vmin=-most, vmax=most)
-        panels[2].set_title("predicted - truth")
-        figure.colorbar(wrong, ax=panels[2], shrink=0.8)
+        figure = _ground(data) if "held_out" in data else _windows(data)
     return finish(figure)
 
 
+@painted_by(_paint_embeddings)
 def embedding_map(
     cube: xr.DataTree, samples: np.ndarray, features: np.ndarray, grid: int
-) -> Figure | None:
+) -> xr.Dataset | None:
     """Draw embeddings as colours, their first three principal components.
 
     Windows that lie side by side make one map of the ground; large windows that do not are drawn
@@ -179,11 +198,22 @@ def embedding_map(
     title = f"three principal components ({share:.0%} of the variance)".replace("%", " %")
     if position is not None:
         title += f",\nposition in the window taken out ({position:.0%})".replace("%", " %")
-    with styled():
-        if image is None:
-            names = [str(name) for name in cube["sample"].values[samples]]
-            return finish(_windows(colour, names, title))
-        return finish(_ground(colour[0], _held_out(cube, samples, grid), title))
+    if image is None:
+        return xr.Dataset(
+            {"colour": (("window", "y", "x", "rgb"), np.float32(colour[:_SHOWN]))},
+            attrs={
+                "title": title,
+                "windows": [str(name) for name in cube["sample"].values[samples][:_SHOWN]],
+                "of": len(colour),
+            },
+        )
+    return xr.Dataset(
+        {
+            "colour": (("y", "x", "rgb"), np.float32(colour[0])),
+            "held_out": (("y", "x"), _held_out(cube, samples, grid)),
+        },
+        attrs={"title": title},
+    )
 
 
 def _without_position(
@@ -235,32 +265,35 @@ def _held_out(cube: xr.DataTree, samples: np.ndarray, grid: int) -> np.ndarray:
     return np.nan_to_num(held) > 0.5
 
 
-def _ground(colour: np.ndarray, held: np.ndarray, title: str) -> Figure:
-    figure = new_figure(3.4)
+def _ground(data: xr.Dataset) -> Figure:
+    title, held = data.attrs["title"], data["held_out"].values
+    rows, columns = held.shape
+    figure = new_figure(min(3.4, 0.7 + page_width() * rows / columns))
     axes = figure.subplots()
-    axes.imshow(colour)
+    axes.imshow(data["colour"].values)
     if held.any() and not held.all():
         axes.contour(held, [0.5], colors=COLOURS[1], linewidths=1)
         title += ", held-out ground outlined"
     bare(axes)
-    axes.set_title(title)
+    axes.set_title(title.replace(", held-out", ",\nheld-out") if narrow() else title)
     return figure
 
 
-def _windows(colour: np.ndarray, names: Sequence[str], title: str) -> Figure:
-    shown = min(len(colour), _SHOWN)
-    lines = -(-shown // 4)
-    columns = -(-shown // lines)
-    figure = new_figure(0.45 + lines * (min(WIDTH / columns, 3.2) + 0.15))
+def _windows(data: xr.Dataset) -> Figure:
+    names, images, count = data.attrs["windows"], data["colour"].values, data.attrs["of"]
+    lines = -(-len(images) // (2 if narrow() else 4))
+    columns = -(-len(images) // lines)
+    figure = new_figure(0.45 + lines * (min(page_width() / columns, 3.2) + 0.15))
     panels = figure.subplots(lines, columns, squeeze=False).ravel()
     for axes in panels:
         bare(axes)
         axes.set_visible(False)
-    for axes, image, name in zip(panels, colour[:shown], names, strict=False):
+    for axes, image, name in zip(panels, images, names, strict=False):
         axes.set_visible(True)
         axes.imshow(image)
         axes.set_title(name, fontsize=8)
-    if shown < len(colour):
-        title += f", {shown} of {len(colour)} windows"
+    title = data.attrs["title"]
+    if len(images) < count:
+        title += f", {len(images)} of {count} windows"
     figure.suptitle(title, fontsize=9)
     return figure

@@ -5,25 +5,36 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from maestro_lab.figures.style import COLOURS, GREY, finish, new_figure, styled
+from maestro_lab.figures.drawn import painted_by
+from maestro_lab.figures.style import (
+    COLOURS,
+    GREY,
+    beside,
+    finish,
+    folded,
+    narrow,
+    new_figure,
+    page_width,
+    styled,
+)
 from maestro_lab.training.probe import ProbeResult, probe_name
 from maestro_lab.training.scores import NAMES
 
 __all__ = ["predicted_and_true", "probe_scores"]
 
 
-def probe_scores(result: ProbeResult, *, title: str = "") -> Figure:
-    """Draw the score of each kind of features under each probe, with 95 % intervals."""
-    scores = result.scores
-    names, methods = (list(dict.fromkeys(scores[c])) for c in ("features", "probe"))
+def _paint_scores(data: pd.DataFrame) -> Figure:
+    names, methods = (list(dict.fromkeys(data[c])) for c in ("features", "probe"))
+    height = 0.9 + 0.45 * len(names)
     with styled():
-        figure = new_figure(0.9 + 0.45 * len(names))
-        panels = figure.subplots(1, len(methods), sharey=True, sharex=True, squeeze=False)[0]
+        figure = new_figure(height * len(methods) if narrow() else height)
+        panels = beside(figure, len(methods), share="xy")
         for axes, method in zip(panels, methods, strict=True):
-            part = scores[scores["probe"] == method].set_index("features")
+            part = data[data["probe"] == method].set_index("features")
             for row, name in enumerate(names[::-1]):
                 found = part.loc[name]
                 colour = COLOURS[0] if row == 0 else GREY
@@ -33,16 +44,41 @@ def probe_scores(result: ProbeResult, *, title: str = "") -> Figure:
                     f"{found['score']:z.2f}", (found["score"], row), (0, 5),
                     textcoords="offset points", ha="center", fontsize=8,
                 )  # fmt: skip
-            axes.set_yticks(range(len(names)), names[::-1])
+            axes.set_yticks(range(len(names)), [folded(name) for name in names[::-1]])
             axes.set_ylim(-0.6, len(names) - 0.3)
-            axes.set(title=probe_name(method).replace(" (", "\n("), xlabel=NAMES[result.metric])
+            axes.set_title(probe_name(method).replace(" (", "\n("))
             axes.grid(axis="x", alpha=0.3, lw=0.5)
-        if title:
-            blocks = scores["blocks"].iloc[0]
-            figure.suptitle(f"{title}, {blocks} held-out blocks", fontsize=9)
+        for axes in panels[-1:] if narrow() else panels:
+            axes.set_xlabel(NAMES[data.attrs["metric"]])
+        if data.attrs["title"]:
+            blocks = data["blocks"].iloc[0]
+            figure.suptitle(f"{data.attrs['title']}, {blocks} held-out blocks", fontsize=9)
     return finish(figure)
 
 
+@painted_by(_paint_scores)
+def probe_scores(result: ProbeResult, *, title: str = "") -> pd.DataFrame:
+    """Draw the score of each kind of features under each probe, with 95 % intervals."""
+    table = result.scores[["features", "probe", "score", "low", "high", "blocks"]]
+    table.attrs = {"metric": result.metric, "title": title}
+    return table
+
+
+def _paint_predictions(data: pd.DataFrame) -> Figure:
+    regression = data.attrs["task"] == "regression"
+    with styled():
+        height = 3.2 if regression else 4.6
+        figure = new_figure(min(height, page_width()))
+        axes = figure.subplots()
+        if regression:
+            _scatter(axes, data)
+        else:
+            _confusion(axes, data)
+        axes.set_title(f"{data.attrs['features']}, {probe_name(data.attrs['method'])}")
+    return finish(figure)
+
+
+@painted_by(_paint_predictions)
 def predicted_and_true(
     result: ProbeResult,
     features: str,
@@ -50,7 +86,7 @@ def predicted_and_true(
     *,
     units: str = "",
     classes: Sequence[str] = (),
-) -> Figure:
+) -> pd.DataFrame:
     """Draw predictions against the truth of held-out units: points, or a confusion matrix.
 
     Parameters
@@ -64,37 +100,45 @@ def predicted_and_true(
     """
     truth = result.units.target[result.units.split == "test"]
     predicted = result.predictions[features, method]
-    with styled():
-        regression = result.units.task == "regression"
-        figure = new_figure(3.2 if regression else 4.6)
-        axes = figure.subplots()
-        if regression:
-            _scatter(axes, truth, predicted, units)
-        else:
-            _confusion(axes, truth, predicted, classes)
-        axes.set_title(f"{features}, {probe_name(method)}")
-    return finish(figure)
+    if result.units.task == "regression":
+        table = pd.DataFrame({"truth": truth.reshape(-1), "predicted": predicted.reshape(-1)})
+    else:
+        table = _counts(truth, predicted, classes)
+    table.attrs = {
+        "task": result.units.task, "features": features, "method": method, "units": units,
+    }  # fmt: skip
+    return table
 
 
-def _scatter(axes: Axes, truth: np.ndarray, predicted: np.ndarray, units: str) -> None:
-    truth, predicted = truth.reshape(-1), predicted.reshape(-1)
+def _counts(truth: np.ndarray, predicted: np.ndarray, classes: Sequence[str]) -> pd.DataFrame:
+    """Return how many units of each class were taken for each other one."""
+    found = np.unique(np.concatenate([truth, predicted]))
+    words = [str(classes[int(n)] if len(classes) > n else n) for n in found]
+    rows = [
+        (name, other, int(((truth == t) & (predicted == p)).sum()))
+        for t, name in zip(found, words, strict=True)
+        for p, other in zip(found, words, strict=True)
+    ]
+    return pd.DataFrame(rows, columns=["truth", "predicted", "units"])
+
+
+def _scatter(axes: Axes, data: pd.DataFrame) -> None:
+    truth, predicted = data["truth"].to_numpy(), data["predicted"].to_numpy()
     low, high = min(truth.min(), predicted.min()), max(truth.max(), predicted.max())
     axes.plot([low, high], [low, high], color=GREY, lw=0.8)
     axes.scatter(truth, predicted, s=6, alpha=0.35, color=COLOURS[0], lw=0)
-    suffix = f" ({units})" if units else ""
+    suffix = f" ({data.attrs['units']})" if data.attrs["units"] else ""
     axes.set(xlabel=f"truth{suffix}", ylabel=f"predicted{suffix}", aspect="equal")
 
 
-def _confusion(
-    axes: Axes, truth: np.ndarray, predicted: np.ndarray, classes: Sequence[str]
-) -> None:
-    names = np.unique(np.concatenate([truth, predicted]))
-    matrix = np.array([[((truth == t) & (predicted == p)).sum() for p in names] for t in names])
+def _confusion(axes: Axes, data: pd.DataFrame) -> None:
+    size = round(len(data) ** 0.5)
+    matrix = data["units"].to_numpy().reshape(size, size)
     share = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
     axes.imshow(share, cmap="cividis", vmin=0, vmax=1)
-    words = [classes[int(n)] if len(classes) > n else n for n in names]
-    axes.set_xticks(range(len(names)), words, rotation=90)
-    axes.set_yticks(range(len(names)), words)
+    words = data["predicted"].to_list()[:size]
+    axes.set_xticks(range(size), words, rotation=90)
+    axes.set_yticks(range(size), words)
     for i, j in np.ndindex(share.shape):
         colour = "white" if share[i, j] < 0.55 else "black"
         axes.text(j, i, f"{share[i, j]:.2f}", ha="center", va="center", fontsize=7, color=colour)

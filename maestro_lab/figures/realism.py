@@ -6,16 +6,18 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import cycle
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import xarray as xr
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.lines import Line2D
 from pandas.api.typing import SeriesGroupBy
 
 from maestro_lab.cubes.contract import TARGETS, modality_names
 from maestro_lab.errors import CubeError
+from maestro_lab.figures.drawn import painted_by, parts, several
+from maestro_lab.figures.style import bare, finish, narrow, new_figure, styled
 
 __all__ = ["synthetic_and_real"]
 
@@ -34,6 +36,10 @@ CLEAR = 0.9
 """A date counts where at least this share of a sample's pixels is valid."""
 
 
+DECIBELS = np.arange(-32.0, 4.1, 0.75)
+"""Edges of the bins of backscatter."""
+
+
 @dataclass(frozen=True)
 class _Series:
     """One curve of the figure: some samples of one cube."""
@@ -45,9 +51,33 @@ class _Series:
     marker: str = ""
 
 
+def _paint_realism(data: xr.DataTree) -> Figure:
+    series = parts(data)
+    with styled():
+        crops = any("aerial" in s for s in series)
+        heights = [
+            2.4,
+            2.6,
+            0.4 + (0.15 if narrow() else 0.07) * len(series),
+            2.3 if crops else 1.0,
+        ]
+        figure = new_figure(sum(heights))
+        rows = figure.subfigures(4, 1, height_ratios=heights)
+        _draw_spectra(rows[0].subplots(1, 4, sharey=True), series)
+        left, right = rows[1].subplots(1, 2, width_ratios=[1.25, 1])
+        _draw_ndvi(left, series)
+        _draw_backscatter(right, series)
+        handles = [Line2D([], [], **_look(s), lw=_wide(s), ms=4) for s in series]
+        labels = [s.attrs["label"] for s in series]
+        rows[2].legend(handles, labels, loc="center", ncols=1 if narrow() else 2)
+        _draw_aerial(rows[3], series)
+    return finish(figure)
+
+
+@painted_by(_paint_realism)
 def synthetic_and_real(
     synthetic: xr.DataTree, real: Mapping[str, xr.DataTree], *, samples: int = 96
-) -> Figure:
+) -> xr.DataTree:
     """Draw a synthetic cube beside real ones.
 
     Parameters
@@ -85,27 +115,22 @@ def synthetic_and_real(
             expected="a modality with attrs sensor 'sentinel-2'",
             found=", ".join(modality_names(synthetic)),
         )
-    made = _split_synthetic(synthetic, samples)
-    series = made + [
+    series = _split_synthetic(synthetic, samples) + [
         _Series(name, cube, _spread(cube.sizes["sample"], samples), *style)
         for (name, cube), style in zip(real.items(), cycle(REAL_STYLES), strict=False)
     ]
-    figure = plt.figure(figsize=(7.0, 8.0), layout="constrained")
-    rows = figure.subfigures(4, 1, height_ratios=[2.4, 2.6, 0.6, 2.3])
-    tables = {s.label: _sentinel2_table(s) for s in series}
-    _draw_spectra(rows[0].subplots(1, 4, sharey=True), series, tables)
-    left, right = rows[1].subplots(1, 2, width_ratios=[1.25, 1])
-    _draw_ndvi(left, series, tables)
-    _draw_backscatter(right, series)
-    handles = [
-        plt.Line2D([], [], color=s.colour, marker=s.marker, ms=4, lw=0.9 if s.marker else 2)
-        for s in series
-    ]
-    labels = [s.label for s in series]
-    rows[2].legend(handles, labels, loc="center", ncols=2, fontsize=8, frameon=False)
-    _draw_aerial(rows[3], series)
-    plt.close(figure)  # pyplot forgets it, so a notebook shows it once: where it is returned
-    return figure
+    return several([_measured(s) for s in series])
+
+
+def _measured(series: _Series) -> xr.Dataset:
+    """Return all that is drawn of a series."""
+    table = _sentinel2_table(series)
+    arrays = {**_spectra(table), **_course(_ndvi(table), bool(series.marker)),
+              **_backscatter(series)}  # fmt: skip
+    attrs = {"label": series.label, "colour": series.colour, "marker": series.marker}
+    for image, side in _crops(series, 1)[:1]:
+        arrays["aerial"], attrs["side"] = (("y", "x", "rgb"), np.float32(image)), side
+    return xr.Dataset(arrays, attrs=attrs)
 
 
 def _spread(count: int, samples: int) -> np.ndarray:
@@ -166,48 +191,97 @@ def _quantiles(groups: SeriesGroupBy) -> pd.DataFrame:
     return pd.DataFrame({q: groups.quantile(q) for q in (0.1, 0.5, 0.9)})
 
 
-def _draw_spectra(
-    axes: np.ndarray, series: list[_Series], tables: Mapping[str, pd.DataFrame]
-) -> None:
-    for ax, (season, months) in zip(axes, SEASONS.items(), strict=True):
+def _spectra(table: pd.DataFrame) -> dict[str, tuple]:
+    """Return quantiles of reflectance by season and wavelength, NaN where there is none."""
+    if table.empty:
+        return {}
+    waves = np.sort(table["wavelength"].unique())
+    month = pd.DatetimeIndex(table["date"]).month
+    found = [
+        _quantiles(table[month.isin(months)].groupby("wavelength")["reflectance"]).reindex(waves)
+        for months in SEASONS.values()
+    ]
+    return {
+        "wavelength": ("band", waves),
+        "reflectance": (("season", "band", "quantile"), np.stack(found)),
+    }
+
+
+def _course(ndvi: pd.DataFrame, real: bool) -> dict[str, tuple]:
+    """Return quantiles of NDVI by day of the year: each date of a real cube, else ten days."""
+    if ndvi.empty:
+        return {}
+    day = ndvi["date"].dt.day_of_year
+    groups = _quantiles(ndvi.groupby(ndvi["date"] if real else day // 10 * 10 + 5)["ndvi"])
+    days = groups.index.day_of_year if real else groups.index
+    return {
+        "day": ("date", np.asarray(days, float)),
+        "ndvi": (("date", "quantile"), groups.to_numpy()),
+    }
+
+
+def _backscatter(series: _Series) -> dict[str, tuple]:
+    """Return the density of backscatter in dB, all that there is of VV and of VH."""
+    found: dict[str, list[np.ndarray]] = {"VV": [], "VH": []}
+    for ds in _parts(series, "sentinel-1"):
+        pixels = np.moveaxis(ds["values"].to_numpy(), 2, -1)[ds["valid"].to_numpy()]
+        if ds.attrs["units"] != "dB":
+            pixels = 10 * np.log10(np.maximum(pixels, 1e-6))
+        for name, values in zip(ds["band"].to_numpy(), pixels.T, strict=True):
+            found[str(name)].append(values)
+    return {
+        name: ("bin", np.histogram(np.concatenate(values), DECIBELS, density=True)[0])
+        for name, values in found.items()
+        if values
+    }
+
+
+def _look(part: xr.Dataset) -> dict[str, str]:
+    return {"color": part.attrs["colour"], "marker": part.attrs["marker"]}
+
+
+def _wide(part: xr.Dataset) -> float:
+    """Return the width of lines: real cubes have thin ones with markers."""
+    return 0.9 if part.attrs["marker"] else 2
+
+
+def _band(ax: Axes, x: np.ndarray, quantiles: np.ndarray, colour: str) -> None:
+    """Draw a median in the range from 10 to 90 %."""
+    low, middle, high = quantiles.T
+    ax.fill_between(x, low, high, color=colour, alpha=0.25, lw=0)
+    ax.plot(x, middle, color=colour, lw=2)
+
+
+def _draw_spectra(axes: np.ndarray, series: list[xr.Dataset]) -> None:
+    for k, (ax, season) in enumerate(zip(axes, SEASONS, strict=True)):
         for s in series:
-            table = tables[s.label]
-            here = table[pd.DatetimeIndex(table["date"]).month.isin(months)]
-            if here.empty:
+            if "reflectance" not in s:
                 continue
-            q = _quantiles(here.groupby("wavelength")["reflectance"])
-            if s.marker:
-                ax.plot(q.index, q[0.5], color=s.colour, marker=s.marker, ms=3, lw=0.8)
-            else:
-                ax.fill_between(q.index, q[0.1], q[0.9], color=s.colour, alpha=0.25, lw=0)
-                ax.plot(q.index, q[0.5], color=s.colour, lw=2)
-        ax.set_title(season, fontsize=9)
+            there = np.isfinite(s["reflectance"].values[k, :, 1])
+            x, q = s["wavelength"].values[there], s["reflectance"].values[k, there]
+            if there.any() and s.attrs["marker"]:
+                ax.plot(x, q[:, 1], **_look(s), ms=3, lw=0.8)
+            elif there.any():
+                _band(ax, x, q, s.attrs["colour"])
+        ax.set_title(season)
         ax.set_xticks([500, 1000, 1500, 2000], ["0.5", "1", "1.5", "2"])
-        ax.tick_params(labelsize=8)
         ax.set_ylim(0, 0.6)
     axes[0].set_ylabel("reflectance\n(median, 10 to 90 %)", fontsize=8)
     axes[0].figure.supxlabel("wavelength (µm)", fontsize=8)
 
 
-def _draw_ndvi(ax: Axes, series: list[_Series], tables: Mapping[str, pd.DataFrame]) -> None:
+def _draw_ndvi(ax: Axes, series: list[xr.Dataset]) -> None:
     for s in series:
-        ndvi = _ndvi(tables[s.label])
-        if ndvi.empty:
+        if "ndvi" not in s:
             continue
-        if s.marker:
-            course = ndvi.groupby("date")["ndvi"].median()
-            day = course.index.day_of_year
-            ax.plot(day, course, s.marker, color=s.colour, ms=3, alpha=0.8, mew=0)
-            continue
-        bins = ndvi["date"].dt.day_of_year // 10 * 10 + 5
-        q = _quantiles(ndvi.groupby(bins)["ndvi"])
-        ax.fill_between(q.index, q[0.1], q[0.9], color=s.colour, alpha=0.25, lw=0)
-        ax.plot(q.index, q[0.5], color=s.colour, lw=2)
-    ax.set(xlim=(0, 366), ylim=(0, 1))
+        day, quantiles = s["day"].values, s["ndvi"].values
+        if s.attrs["marker"]:
+            ax.plot(day, quantiles[:, 1], ls="", **_look(s), ms=3, alpha=0.8, mew=0)
+        else:
+            _band(ax, day, quantiles, s.attrs["colour"])
+    ax.set(xlim=(0, 366), ylim=(0, 1), title="NDVI of clear dates")
     ax.set_xlabel("day of the year", fontsize=8)
     ax.set_ylabel("NDVI", fontsize=8)
-    ax.set_title("NDVI of clear dates", fontsize=9)
-    ax.tick_params(labelsize=8)
 
 
 def _ndvi(table: pd.DataFrame) -> pd.DataFrame:
@@ -218,45 +292,40 @@ def _ndvi(table: pd.DataFrame) -> pd.DataFrame:
     return wide.assign(ndvi=(wide["B08"] - wide["B04"]) / both)[["sample", "date", "ndvi"]].dropna()
 
 
-def _draw_backscatter(ax: Axes, series: list[_Series]) -> None:
-    edges = np.arange(-32.0, 4.1, 0.75)
+def _draw_backscatter(ax: Axes, series: list[xr.Dataset]) -> None:
+    middle = (DECIBELS[1:] + DECIBELS[:-1]) / 2
     for s in series:
-        found: dict[str, list[np.ndarray]] = {"VV": [], "VH": []}
-        for ds in _parts(s, "sentinel-1"):
-            pixels = np.moveaxis(ds["values"].to_numpy(), 2, -1)[ds["valid"].to_numpy()]
-            if ds.attrs["units"] != "dB":
-                pixels = 10 * np.log10(np.maximum(pixels, 1e-6))
-            for name, values in zip(ds["band"].to_numpy(), pixels.T, strict=True):
-                found[str(name)].append(values)
-        for name, parts in found.items():
-            if not parts:
-                continue
-            density, _ = np.histogram(np.concatenate(parts), edges, density=True)
-            line = {"lw": 0.9 if s.marker else 2, "ls": "-" if name == "VV" else (0, (3, 1.2))}
-            ax.plot((edges[1:] + edges[:-1]) / 2, density, color=s.colour, **line)
-    ax.set_xlabel("backscatter (dB); solid VV, dashed VH", fontsize=8)
+        for name, style in (("VV", "-"), ("VH", (0, (3, 1.2)))):
+            if name in s:
+                ax.plot(middle, s[name].values, color=s.attrs["colour"], lw=_wide(s), ls=style)
+    ax.set(title="Sentinel-1 pixels")
+    words = "backscatter (dB);", "solid VV, dashed VH"
+    ax.set_xlabel(("\n" if narrow() else " ").join(words), fontsize=8)
     ax.set_ylabel("density (1/dB)", fontsize=8)
-    ax.set_title("Sentinel-1 pixels", fontsize=9)
-    ax.tick_params(labelsize=8)
     ax.set_ylim(bottom=0)
 
 
-def _draw_aerial(figure: Figure, series: list[_Series]) -> None:
+def _draw_aerial(figure: SubFigure, series: list[xr.Dataset]) -> None:
     """Show one crop of each cube, real ones first."""
-    crops = [c for s in series if s.marker for c in _crops(s, 1)][:2]
-    crops += [c for s in series if not s.marker for c in _crops(s, 1)]
-    crops = crops or [("no aerial modality", np.ones((1, 1, 3)), 1.0)]
-    axes = np.atleast_1d(figure.subplots(1, len(crops)))
-    for ax, (label, image, side) in zip(axes, crops, strict=True):
-        ax.imshow(image, extent=(0, side, 0, side), interpolation="nearest")
-        ax.set_title(label.replace("synthetic ", "synthetic\n").replace(" (", "\n("), fontsize=8)
+    crops = [s for s in series if s.attrs["marker"] and "aerial" in s][:2]
+    crops += [s for s in series if not s.attrs["marker"] and "aerial" in s]
+    axes = np.atleast_1d(figure.subplots(1, max(len(crops), 1)))
+    if not crops:
+        axes[0].set_title("no aerial modality", fontsize=8)
+        bare(axes[0])
+    for ax, crop in zip(axes, crops, strict=False):
+        side, label = crop.attrs["side"], crop.attrs["label"]
+        ax.imshow(crop["aerial"].values, extent=(0, side, 0, side), interpolation="nearest")
+        ax.set_title(
+            label.replace("synthetic ", "synthetic\n").replace(" (", "\n("),
+            fontsize=5 if narrow() else 8,
+        )
         ax.set_xticks([0, round(side)], ["0", f"{side:.0f} m"])
         ax.set_yticks([])
-        ax.tick_params(labelsize=8)
     figure.suptitle("Aerial, colour-infrared (NIR, R, G)", fontsize=9)
 
 
-def _crops(series: _Series, count: int) -> list[tuple[str, np.ndarray, float]]:
+def _crops(series: _Series, count: int) -> list[tuple[np.ndarray, float]]:
     out = []
     for ds in _parts(series, "aerial"):
         bands = [str(b) for b in ds["band"].to_numpy()]
@@ -267,5 +336,5 @@ def _crops(series: _Series, count: int) -> list[tuple[str, np.ndarray, float]]:
             image = ds["values"].to_numpy()[n, 0][[bands.index(b) for b in ("NIR", "R", "G")]]
             image = np.clip(image / (255 if image.dtype == np.uint8 else image.max()), 0, 1)
             side = image.shape[1] * float(ds.attrs["gsd"])
-            out.append((series.label, np.moveaxis(image, 0, -1), side))
+            out.append((np.moveaxis(image, 0, -1), side))
     return out

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -12,14 +13,29 @@ from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
 
 from maestro_lab.figures.alike import EMPTY, Alike, Match
-from maestro_lab.figures.style import WIDTH, bare, finish, new_figure, styled
+from maestro_lab.figures.drawn import painted_by, parts, several
+from maestro_lab.figures.style import bare, finish, narrow, new_figure, page_width, styled
 from maestro_lab.training.embed import Embeddings
 
 __all__ = ["similarity_map"]
 
-_SIDE, _HEAD, _GAP, _CHIPS = 2.9, 0.42, 0.28, 1.5  # inches: a map, above it, below it, the chips
+_HEAD, _GAP, _CHIPS = 0.42, 0.28, 1.5  # inches: above a map, below it, the chips
 
 
+def _paint_similarity(data: xr.DataTree) -> Figure:
+    found = parts(data)
+    maps, chips = ([p for p in found if p.attrs["shows"] == what] for what in ("sample", "match"))
+    side = (page_width() - 1.2) / 2
+    heights = [_HEAD + len(maps) * (side + _GAP), _CHIPS if chips else 0]
+    with styled():
+        figure = new_figure(sum(heights))
+        figure.set_layout_engine("none")  # places are known, and the explorer is in a hurry
+        _maps(figure, maps, data.attrs, side)
+        _chips(figure, chips, heights[0])
+    return finish(figure)
+
+
+@painted_by(_paint_similarity)
 def similarity_map(
     cube: xr.DataTree | Alike,
     embeddings: Embeddings | None = None,
@@ -31,7 +47,7 @@ def similarity_map(
     around: int | None = None,
     best: int = 6,
     modality: str = "",
-) -> Figure:
+) -> xr.DataTree:
     """Draw how like one patch all others are to an encoder, beside what the sample looks like.
 
     Similarity is the cosine of embeddings once their mean over all patches is taken out. Pictures
@@ -64,13 +80,49 @@ def similarity_map(
     lines = [alike.line(s) for s in (sample, *beside)]
     frames = [alike.frame(int(alike.sample[line]), around) for line in lines]
     found = alike.matches(cosines, sample, best)
-    heights = [_HEAD + len(lines) * (_SIDE + _GAP), _CHIPS if found else 0]
-    with styled():
-        figure = new_figure(sum(heights))
-        figure.set_layout_engine("none")  # places are known, and the explorer is in a hurry
-        _maps(figure, alike, cosines, lines, frames, (row, column))
-        _chips(figure, alike, found, heights[0])
-    return finish(figure)
+    low, high = alike.limits(cosines, frames, lines[0], (row, column))
+    return several(
+        [
+            *(_sample(alike, cosines, *own) for own in zip(lines, frames, strict=True)),
+            *(_match(alike, match) for match in found),
+        ],
+        row=int(row),
+        column=int(column),
+        patches=int(alike.grid),
+        limits=[low, high],
+        bands=alike.words,
+        known=bool(np.isfinite(cosines).any()),
+    )
+
+
+def _sample(alike: Alike, cosines: np.ndarray, line: int, frame: np.ndarray) -> xr.Dataset:
+    """Return picture and similarity of a sample with those beside it."""
+    return xr.Dataset(
+        {
+            "picture": (("y", "x", "rgb"), np.float32(alike.mosaic(frame))),
+            "cosine": (("row", "column"), np.float32(alike.lay(cosines, frame))),
+        },
+        attrs={
+            "shows": "sample",
+            "name": alike.name(int(alike.sample[line])),
+            "window": np.argwhere(frame == line)[0].tolist(),
+            "alone": frame.size == 1,
+        },
+    )
+
+
+def _match(alike: Alike, match: Match) -> xr.Dataset:
+    """Return the picture of a patch that is alike, with those around it."""
+    picture, box = alike.chip(match)
+    return xr.Dataset(
+        {"picture": (("y", "x", "rgb"), np.float32(picture))},
+        attrs={
+            "shows": "match",
+            "name": alike.name(match.sample),
+            "box": box.tolist(),
+            "cosine": match.cosine,
+        },
+    )
 
 
 def _axes(figure: Figure, left: float, top: float, width: float, height: float) -> Axes:
@@ -82,35 +134,28 @@ def _axes(figure: Figure, left: float, top: float, width: float, height: float) 
     return axes
 
 
-def _maps(
-    figure: Figure,
-    alike: Alike,
-    cosines: np.ndarray,
-    lines: Sequence[int],
-    frames: Sequence[np.ndarray],
-    patch: tuple[int, int],
-) -> None:
-    low, high = alike.limits(cosines, frames, lines[0], patch)
-    for k, (line, frame) in enumerate(zip(lines, frames, strict=True)):
-        top = _HEAD + k * (_SIDE + _GAP)
-        left, right = (_axes(figure, x, top, _SIDE, _SIDE) for x in (0.1, _SIDE + 0.4))
-        _on_grid(left, alike.mosaic(frame), alike.grid * np.array(frame.shape))
-        image = alike.lay(cosines, frame)
+def _maps(figure: Figure, maps: Sequence[xr.Dataset], told: Mapping[str, Any], side: float) -> None:
+    (low, high), grid = told["limits"], told["patches"]
+    for k, part in enumerate(maps):
+        top, own = _HEAD + k * (side + _GAP), part.attrs
+        left, right = (_axes(figure, x, top, side, side) for x in (0.1, side + 0.4))
+        image = part["cosine"].values
+        _on_grid(left, part["picture"].values, image.shape)
         shown = _on_grid(right, image, image.shape, cmap="viridis", vmin=low, vmax=high)
         right.set_facecolor(str(EMPTY))
-        y, x = alike.grid * np.argwhere(frame == line)[0]
+        y, x = grid * np.array(own["window"])
         for axes in (left, right):
-            if frame.size > 1:
-                _window(axes, (x - 0.5, y - 0.5), alike.grid)
+            if not own["alone"]:
+                _window(axes, (x - 0.5, y - 0.5), grid)
             if not k:
-                mark(axes, (x + patch[1] - 0.5, y + patch[0] - 0.5, 1, 1))
-        name = alike.name(int(alike.sample[line]))
-        left.set_title(name if k else f"{name}\n{alike.words}, median of valid dates", fontsize=8)
+                mark(axes, (x + told["column"] - 0.5, y + told["row"] - 0.5, 1, 1))
+        words = f"{own['name']}\n{told['bands']}, median of valid dates"
+        small = {"fontsize": 5 if narrow() else 8}
+        left.set_title(own["name"] if k else words, **small)
         if not k:
-            known = np.isfinite(cosines).any()
-            words = "(mean of all embeddings taken out)" if known else "which has no data"
-            right.set_title(f"cosine similarity to the marked patch\n{words}", fontsize=8)
-            bar = _axes(figure, 2 * _SIDE + 0.52, _HEAD + 0.3, 0.13, _SIDE - 0.6)
+            known = "(mean of all embeddings taken out)" if told["known"] else "which has no data"
+            right.set_title(f"cosine similarity to the marked patch\n{known}", **small)
+            bar = _axes(figure, 2 * side + 0.52, _HEAD + side * 0.1, 0.13, side * 0.8)
             figure.colorbar(shown, cax=bar)
 
 
@@ -135,23 +180,24 @@ def mark(axes: Axes, box: Sequence[float]) -> None:
         )
 
 
-def _chips(figure: Figure, alike: Alike, found: Sequence[Match], top: float) -> None:
+def _chips(figure: Figure, chips: Sequence[xr.Dataset], top: float) -> None:
     """Draw matches in one row, on axes in inches."""
-    if not found:
+    if not chips:
         return
-    axes = _axes(figure, 0, top, WIDTH, _CHIPS)
-    step = (WIDTH - 0.2) / max(len(found), 6)
-    side, first = min(step - 0.14, 0.92), (WIDTH - len(found) * step) / 2
-    middle = first + step * (np.arange(len(found)) + 0.5)
-    for x, match in zip(middle, found, strict=True):
-        picture, box = alike.chip(match)
+    wide = page_width()
+    axes = _axes(figure, 0, top, wide, _CHIPS)
+    step = (wide - 0.2) / max(len(chips), 6)
+    side, first = min(step - 0.14, 0.92), (wide - len(chips) * step) / 2
+    middle, most = first + step * (np.arange(len(chips)) + 0.5), int(16 * step)
+    for x, chip in zip(middle, chips, strict=True):
         left, upper = x - side / 2, 0.36
-        axes.imshow(picture, extent=(left, left + side, upper + side, upper), aspect="auto")
-        mark(axes, np.add(np.multiply(box, side), (left, upper, 0, 0)))
-        axes.text(x, upper - 0.08, f"{match.cosine:.3f}", fontsize=8, ha="center")
-        name = alike.name(match.sample)
-        name = name if len(name) <= 18 else f"{name[:17]}…"
+        extent = (left, left + side, upper + side, upper)
+        axes.imshow(chip["picture"].values, extent=extent, aspect="auto")
+        mark(axes, np.add(np.multiply(chip.attrs["box"], side), (left, upper, 0, 0)))
+        axes.text(x, upper - 0.08, f"{chip.attrs['cosine']:.3f}", fontsize=8, ha="center")
+        name = chip.attrs["name"]
+        name = name if len(name) <= most else f"{name[: most - 1]}…"
         axes.text(x, upper + side + 0.05, name, fontsize=7, ha="center", va="top")
     words = "most alike elsewhere, one patch of each place"
-    axes.text(WIDTH / 2, 0.08, words, fontsize=8, ha="center")
-    axes.set(xlim=(0, WIDTH), ylim=(_CHIPS, 0))
+    axes.text(wide / 2, 0.08, words, fontsize=8, ha="center")
+    axes.set(xlim=(0, wide), ylim=(_CHIPS, 0))

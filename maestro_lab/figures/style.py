@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
+from textwrap import wrap
 from typing import Any
 
 import numpy as np
@@ -12,21 +14,51 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from maestro_lab.errors import ParameterError
+
 __all__ = [
     "COLOURS",
     "GREY",
+    "VENUES",
     "WIDTH",
     "composite",
     "composites",
     "finish",
     "hatch",
     "new_figure",
+    "page",
+    "page_width",
     "stretch",
     "styled",
+    "venue_width",
 ]
 
 WIDTH = 7.0
 """Width of a page in inches."""
+
+VENUES = {
+    "copernicus": 4.72,
+    "copernicus-column": 3.27,
+    "cvpr": 6.875,
+    "cvpr-column": 3.25,
+    "elsevier": 7.48,
+    "elsevier-column": 3.54,
+    "icml": 6.75,
+    "icml-column": 3.25,
+    "ieee": 7.16,
+    "ieee-column": 3.5,
+    "neurips": 5.5,
+}
+"""Widths in inches that venues of the field print figures at.
+
+A name alone is the width of the text, ``-column`` that of one of two columns: IEEE 18.2 and 8.9 cm
+(TGRS, JSTARS), Elsevier 19 and 9 cm (RSE, ISPRS), Copernicus 12 and 8.3 cm (ISPRS Annals, ESSD),
+CVPR and ICML by their style files; NeurIPS, and ICLR like it, print one column.
+"""
+
+_NARROW = 5.0  # inches; below this, letters are smaller and panels stand below each other
+_IN_A_ROW = 4  # pictures that a narrow column has room for
+_width: ContextVar[float] = ContextVar("width of a page in inches", default=WIDTH)
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Colours of Okabe and Ito (2008), told apart with any kind of colour vision."""
@@ -40,11 +72,10 @@ RC = {
     "xtick.labelsize": 8,
     "ytick.labelsize": 8,
     "legend.fontsize": 8,
-    "legend.frameon": False,
+    "legend.framealpha": 0.75,
+    "legend.edgecolor": "none",
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "svg.fonttype": "none",
-    "pdf.fonttype": 42,
     "image.interpolation": "nearest",
 }
 
@@ -59,20 +90,133 @@ _TRIPLES = (
 )
 
 
+def venue_width(venue: str) -> float:
+    """Return the width in inches that a venue prints figures at.
+
+    Raises
+    ------
+    ParameterError
+        If there is no such venue.
+
+    Examples
+    --------
+    >>> venue_width("ieee-column")
+    3.5
+    """
+    if venue not in VENUES:
+        raise ParameterError("no such venue", expected=", ".join(VENUES), found=venue)
+    return VENUES[venue]
+
+
+@contextmanager
+def page(width: float) -> Iterator[None]:
+    """Draw what is inside on pages of another width, in inches.
+
+    Raises
+    ------
+    ParameterError
+        If the width is not from 2 to 20 inches.
+
+    Examples
+    --------
+    >>> with page(venue_width("neurips")):
+    ...     page_width()
+    5.5
+    """
+    if not 2 <= width <= 20:
+        raise ParameterError("width of a page", expected="2 to 20 inches", found=width)
+    token = _width.set(float(width))
+    try:
+        yield
+    finally:
+        _width.reset(token)
+
+
+def page_width() -> float:
+    """Return the width in inches of the figures that are drawn now."""
+    return _width.get()
+
+
+def narrow() -> bool:
+    """Tell whether the page is one column of a venue, too narrow for panels side by side."""
+    return page_width() < _NARROW
+
+
+def wide_page() -> float:
+    """Return the width for figures with too many panels for a column: never less than a page."""
+    return WIDTH if narrow() else page_width()
+
+
 @contextmanager
 def styled() -> Iterator[None]:
-    """Draw what is inside in the look of the house."""
+    """Draw what is inside in the look of the house, with smaller letters in narrow columns."""
     import matplotlib.pyplot as plt
 
-    with plt.rc_context(RC):
+    smaller = {name: RC[name] - 1 for name in RC if name.endswith("size")} if narrow() else {}
+    with plt.rc_context({**RC, **smaller}):
         yield
 
 
 def new_figure(height: float, **options: Any) -> Figure:
-    """Return an empty figure of page width; draw on it inside :func:`styled`."""
+    """Return an empty figure as wide as the page; draw on it inside :func:`styled`."""
     import matplotlib.pyplot as plt
 
-    return plt.figure(figsize=(WIDTH, height), layout="constrained", **options)
+    return plt.figure(figsize=(page_width(), height), layout="constrained", **options)
+
+
+def folded(words: str, wide: int = 18) -> str:
+    """Return words on several lines where they would take too much of a narrow column.
+
+    Examples
+    --------
+    >>> with page(3.5):
+    ...     print(folded("median of all valid dates"))
+    median of all
+    valid dates
+    """
+    return "\n".join(wrap(words, wide)) if narrow() else words
+
+
+def fitting(count: int) -> list[int]:
+    """Return which of some pictures in a row to draw: all, or a few spread in a narrow column.
+
+    Examples
+    --------
+    >>> with page(3.5):
+    ...     fitting(8)
+    [0, 2, 5, 7]
+    """
+    most = _IN_A_ROW if narrow() else count
+    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int)).tolist()
+
+
+def beside(figure: Figure, count: int, *, share: str = "") -> np.ndarray:
+    """Return axes side by side, or one below the other in a narrow column.
+
+    Parameters
+    ----------
+    figure
+        An empty one.
+    count
+        Number of axes.
+    share
+        What all have in common: ``x``, ``y``, ``xy`` or nothing.
+    """
+    shape = (count, 1) if narrow() else (1, count)
+    return figure.subplots(*shape, squeeze=False, sharex="x" in share, sharey="y" in share).ravel()
+
+
+def legend(axes: Axes, *args: Any, above: int = 1, **options: Any) -> None:
+    """Put a legend right of axes, or in a narrow page above them in ``above`` columns."""
+    if narrow():
+        place: dict[str, Any] = {
+            "loc": "lower center",
+            "bbox_to_anchor": (0.5, 1.0),
+            "ncols": above,
+        }
+    else:
+        place = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5)}
+    axes.legend(*args, **place, **options)
 
 
 def finish(figure: Figure) -> Figure:

@@ -77,9 +77,11 @@ class Run:
         return self.folder.relative_to(here) if self.folder.is_relative_to(here) else self.folder
 
     def figure(self, fig: Figure | None, name: str) -> Figure | None:
-        """Save a figure as ``figures/{name}.svg`` and ``.png``.
+        """Save a figure as ``figures/{name}.svg``, ``.pdf`` and ``.png``, its data beside it.
 
-        The same figure gives the same bytes.
+        The same figure gives the same bytes. The data of a figure of :mod:`maestro_lab.figures`
+        is a table, ``{name}.csv``, or arrays, ``{name}.nc``; ``maestro-lab figures`` paints it
+        anew from them.
 
         Parameters
         ----------
@@ -101,7 +103,7 @@ class Run:
         """
         if fig is None:
             return None
-        import matplotlib as mpl
+        from maestro_lab.pictures import save_figure
 
         if not re.fullmatch(r"\w[\w.+-]*", name):
             raise RunError(
@@ -109,10 +111,7 @@ class Run:
             )
         target = self.folder / "figures"
         target.mkdir(exist_ok=True)
-        png = target / f"{name}.png"
-        with mpl.rc_context({"svg.hashsalt": "maestro_lab"}):
-            fig.savefig(png, dpi=150, bbox_inches="tight")
-            fig.savefig(png.with_name(f"{name}.svg"), bbox_inches="tight", metadata={"Date": None})
+        save_figure(fig, target / name)
         return fig
 
     def results(self, **scalars: Any) -> None:

@@ -151,7 +151,7 @@ def test_titles_of_many_probes_do_not_touch(heights, more):
     figure = probe_scores(many)
     titles = [axes.title for axes in figure.axes]
     assert titles[-1].get_text() == "knn probe\n(OlmoEarth)"
-    figure.canvas.draw()
+    figure.draw_without_rendering()
     edges = [(t.get_window_extent().x0, t.get_window_extent().x1) for t in titles]
     assert all(left[1] < right[0] for left, right in pairwise(edges))
     assert edges[-1][1] < figure.bbox.x1
