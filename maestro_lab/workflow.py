@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,17 +14,19 @@ from maestro_lab.batches import CubeDataset, contract_for
 from maestro_lab.batches.seasons import seasonal_medians
 from maestro_lab.batches.targets import Target, target_at
 from maestro_lab.cubes.contract import window_side
-from maestro_lab.cubes.splits import leakage
+from maestro_lab.cubes.splits import leakage_distances
 from maestro_lab.datasets import Data, dataset_for
 from maestro_lab.errors import ContractError, ParameterError
 from maestro_lab.models.systems import Config, Model, build_model
 from maestro_lab.training.embed import embed, reference_grid
-from maestro_lab.training.probe import METHODS, ProbeResult, probe, units
+from maestro_lab.training.few_shot import SHOTS, FewShot, few_shot_scores
+from maestro_lab.training.probe import METHODS, ProbeResult, Units, merge_places, probe, units
 from maestro_lab.training.scores import with_interval
 
 __all__ = [
     "Features",
     "features",
+    "few_shot",
     "leakage_report",
     "probe_places",
     "probe_results",
@@ -128,7 +130,7 @@ def probe_target(
     cube: xr.DataTree,
     target: str = "",
     *,
-    methods: tuple[str, ...] | list[str] = METHODS,
+    methods: Sequence[str] = METHODS,
     average_places: bool = False,
     draws: int = 1000,
 ) -> tuple[ProbeResult, Target]:
@@ -143,50 +145,75 @@ def probe_target(
     target
         Name of the target; empty takes the first.
     methods
-        Probes.
+        Probes, as for :func:`~maestro_lab.training.probe.probe`.
     average_places
         Average the samples of one place (several years of one window) before probing.
     draws
         Bootstrap draws.
     """
-    wanted = target_at(cube, target, found.samples, found.grid)
-    split, block = (np.asarray(cube[n].values)[found.samples] for n in ("split", "block"))
-    place = None
-    if average_places and "place" in cube.data_vars:
-        place = np.asarray(cube["place"].values)[found.samples]
-    known, arrange = units(wanted.values, split=split, block=block, place=place, task=wanted.task)
-
-    def rows(table: np.ndarray) -> np.ndarray:
-        return arrange(table if wanted.per_location else _mean_location(table))
-
-    tables = {name: [rows(t) for t in several] for name, several in found.tables.items()}
+    tables, known, wanted = _tables(found, cube, target, average_places)
     others = [name for name in tables if name != PRETRAINED]
     compare = [(PRETRAINED, other) for other in others]
     return probe(tables, known, methods=methods, compare=compare, draws=draws), wanted
 
 
-def _mean_location(table: np.ndarray) -> np.ndarray:
-    """Average features over the locations of a sample; what is missing everywhere stays NaN."""
-    there = np.isfinite(table)
-    count = there.sum(1, keepdims=True)
-    total = np.where(there, table, 0).sum(1, keepdims=True)
-    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+def _tables(
+    found: Features, cube: xr.DataTree, target: str, average_places: bool
+) -> tuple[dict[str, list[np.ndarray]], Units, Target]:
+    """Return the windows of each table, what is to be predicted in them, and the target."""
+    wanted = target_at(cube, target, found.samples, found.grid)
+    split, block = (np.asarray(cube[n].values)[found.samples] for n in ("split", "block"))
+    place = None
+    if average_places and "place" in cube.data_vars:
+        place = np.asarray(cube["place"].values)[found.samples]
+    known, _ = units(wanted.values, split=split, block=block, place=place, task=wanted.task)
+    merged = {n: [merge_places(t, place) for t in several] for n, several in found.tables.items()}
+    return merged, known, wanted
+
+
+def few_shot(
+    found: Features,
+    cube: xr.DataTree,
+    target: str = "",
+    *,
+    shots: Sequence[int] = SHOTS,
+    methods: Sequence[str] = METHODS,
+    seeds: int = 3,
+    draws: int = 400,
+    average_places: bool = False,
+) -> FewShot:
+    """Score features of a cube under probes that are fitted on few labels, and on all.
+
+    Parameters
+    ----------
+    found, cube, target, methods, average_places
+        As for :func:`probe_target`.
+    shots, seeds, draws
+        As for :func:`~maestro_lab.training.few_shot.few_shot_scores`.
+    """
+    tables, known, wanted = _tables(found, cube, target, average_places)
+    return few_shot_scores(
+        tables, known, shots=shots, methods=methods, seeds=seeds, draws=draws, name=wanted.name
+    )
 
 
 def leakage_report(cube: xr.DataTree) -> pd.DataFrame | str:
-    """Tell how far test windows lie from training windows, in metres between corners."""
-    if "easting" not in cube.data_vars:
+    """Tell how far test windows lie from training windows, in metres between centres."""
+    split = np.asarray(cube["split"].values)
+    if not {"easting", "northing"} <= set(cube.data_vars):
         return "This cube tells no positions; whether train and test are neighbours is unknown."
-    x, y, split = (np.asarray(cube[n].values) for n in ("easting", "northing", "split"))
     for needed in ("train", "test"):
         if needed not in split:
             return f"This cube has no samples in split {needed!r}: there is no distance to tell."
-    found = leakage(x, y, split)
+    found = leakage_distances(cube)
+    told = found.summary
     row = {
-        "nearest test to train (m)": found["nearest"],
-        "median (m)": found["median"],
-        "side of a window (m)": window_side(cube),
-        "blocks under test": len(np.unique(cube["block"].values[split == "test"])),
+        "nearest test to train (m)": told["nearest"],
+        "median (m)": told["median"],
+        "median under a random split (m)": told["random median"],
+        "test windows that overlap training": told["overlapping"],
+        "side of a window (m)": found.side,
+        "blocks under test": found.distances["block"].nunique(),
     }
     return pd.DataFrame([row]).round(0)
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
+import xarray as xr
 
+from maestro_lab.cubes.contract import SPLITS, window_side
 from maestro_lab.errors import CubeError
 
-__all__ = ["block_splits", "leakage"]
+__all__ = ["Leakage", "block_splits", "leakage", "leakage_distances"]
 
 
 def block_splits(
@@ -132,9 +136,16 @@ def leakage(
     CubeError
         If one of the two splits has no window.
     """
+    near, _ = _to_train(np.stack([x, y], 1), np.asarray(split).astype(str), held_out)
+    return {"nearest": float(near.min()), "median": float(np.median(near))}
+
+
+def _to_train(
+    points: np.ndarray, split: np.ndarray, held_out: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return distance to the nearest training window, and its number, of each held-out one."""
     from scipy.spatial import cKDTree
 
-    points, split = np.stack([x, y], 1), np.asarray(split).astype(str)
     for needed in ("train", held_out):
         if needed not in split:
             raise CubeError(
@@ -142,5 +153,110 @@ def leakage(
                 expected="windows to measure the distance between",
                 found=", ".join(np.unique(split)) or "no window at all",
             )
-    near, _ = cKDTree(points[split == "train"]).query(points[split == held_out])
-    return {"nearest": float(near.min()), "median": float(np.median(near))}
+    train = np.flatnonzero(split == "train")
+    near, which = cKDTree(points[train]).query(points[split == held_out])
+    return near, train[which]
+
+
+@dataclass(frozen=True)
+class Leakage:
+    """How far held-out windows lie from training windows, and would lie under a random split.
+
+    Distances are between the centres of windows, in metres: 0 is the same window (perhaps of
+    another year), below ``side`` windows overlap, at ``side`` they may touch.
+
+    Parameters
+    ----------
+    distances
+        One row for each held-out sample: sample, block, metres to the nearest training window,
+        its sample name as ``nearest``, and how many training windows overlap it (``overlapping``).
+    random
+        Metres to the nearest training window (draw, held-out sample) where training and held-out
+        samples are shuffled.
+    splits
+        One row for each split: split, samples, places (windows at different positions), blocks.
+    side
+        Side of a window in metres.
+    held_out
+        The split that is compared with ``"train"``.
+    """
+
+    distances: pd.DataFrame
+    random: np.ndarray
+    splits: pd.DataFrame
+    side: float
+    held_out: str
+
+    @property
+    def summary(self) -> dict[str, float]:
+        """Nearest and median distance, the median under a random split, and what overlaps."""
+        metres = self.distances["metres"]
+        return {
+            "nearest": float(metres.min()),
+            "median": float(metres.median()),
+            "random median": float(np.median(self.random)),
+            "overlapping": int((self.distances["overlapping"] > 0).sum()),
+            "same window": int((metres == 0).sum()),
+        }
+
+    def _repr_html_(self) -> str:
+        return pd.DataFrame([self.summary]).round(1).to_html() + self.splits.to_html()
+
+
+def leakage_distances(
+    cube: xr.DataTree, held_out: str = "test", *, draws: int = 20, seed: int = 0
+) -> Leakage | None:
+    """Measure how far held-out windows of a cube lie from training windows.
+
+    Parameters
+    ----------
+    cube
+        Its root tells ``easting`` and ``northing``; None is returned where it does not.
+    held_out
+        The split that is compared with ``"train"``.
+    draws, seed
+        Random splits of the samples of both, each with as many held out; and their seed.
+
+    Raises
+    ------
+    CubeError
+        If one of the two splits has no window.
+
+    Examples
+    --------
+    >>> from maestro_lab.catalogue import open_cube
+    >>> found = leakage_distances(open_cube("landscape", samples=100, modalities=["dem"]))
+    >>> found.summary["overlapping"], found.summary["nearest"] > found.side
+    (0, True)
+    """
+    if not {"easting", "northing"} <= set(cube.data_vars):
+        return None
+    from scipy.spatial import cKDTree
+
+    points = np.stack([np.asarray(cube[n].values, float) for n in ("easting", "northing")], 1)
+    names, block = (np.asarray(cube[n].values) for n in ("sample", "block"))
+    split, side = np.asarray(cube["split"].values).astype(str), float(window_side(cube))
+    metres, nearest = _to_train(points, split, held_out)
+    held = split == held_out
+    overlapping = cKDTree(points[split == "train"]).query_ball_point(
+        points[held], side * (1 - 1e-6), p=np.inf, return_length=True
+    )
+    distances = pd.DataFrame(
+        {
+            "sample": names[held],
+            "block": block[held],
+            "metres": metres,
+            "nearest": names[nearest],
+            "overlapping": overlapping,
+        }
+    )
+    both, rng = np.flatnonzero(held | (split == "train")), np.random.default_rng(seed)
+    shuffled = (rng.permutation(split[both]) for _ in range(draws))
+    random = np.stack([_to_train(points[both], labels, held_out)[0] for labels in shuffled])
+    rows = [
+        (s, int(m.sum()), len(np.unique(points[m], axis=0)), len(np.unique(block[m])))
+        for s, m in ((s, split == s) for s in SPLITS)
+        if m.any()
+    ]
+    splits = pd.DataFrame(rows, columns=["split", "samples", "places", "blocks"])
+    return Leakage(distances, random, splits, side, held_out)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,40 +10,36 @@ import pandas as pd
 
 from maestro_lab.errors import ParameterError
 from maestro_lab.training.scores import SCORES, bootstrap, bootstrap_difference, macro_f1
+from maestro_lab.training.units import (
+    Units,
+    merge_places,
+    rows_of,
+    trivial_predictions,
+    units,
+)
 
-__all__ = ["ProbeResult", "Units", "probe", "probe_name", "units"]
+__all__ = [
+    "ALL_METHODS",
+    "LEAST",
+    "METHODS",
+    "ProbeResult",
+    "Units",
+    "fit_probe",
+    "listed",
+    "merge_places",
+    "metric_for",
+    "probe",
+    "probe_name",
+    "trivial_predictions",
+    "units",
+]
 
-TASKS = ("regression", "classification")
 METHODS = ("linear", "knn")
 OLMOEARTH = ("linear_olmoearth", "knn_olmoearth")
-ALL_METHODS = (*METHODS, "logistic", *OLMOEARTH)
+ALL_METHODS = (*METHODS, "attentive", "logistic", *OLMOEARTH)
 _NEIGHBOURS = 20
-_LEAST = 4  # training units
-
-
-@dataclass(frozen=True)
-class Units:
-    """What a probe predicts, one row a unit (a location of a place, or a whole sample).
-
-    Parameters
-    ----------
-    target
-        (unit,) numbers or classes, or (unit, k) numbers or labels of 0 and 1.
-    split
-        (unit,) "train", "val" or "test"; only "linear_olmoearth" looks at "val".
-    block
-        (unit,) spatial block; resampled whole for intervals, kept whole in cross-validation.
-    index
-        (unit, 2) place and location of each unit.
-    task
-        "regression" or "classification".
-    """
-
-    target: np.ndarray
-    split: np.ndarray
-    block: np.ndarray
-    index: np.ndarray
-    task: str
+LEAST = 4
+"""Training units that a probe needs."""
 
 
 @dataclass
@@ -84,93 +80,6 @@ class ProbeResult:
         return float(row["score"]), float(row["low"]), float(row["high"])
 
 
-def units(
-    target: np.ndarray,
-    *,
-    split: np.ndarray,
-    block: np.ndarray,
-    place: np.ndarray | None = None,
-    task: str = "regression",
-) -> tuple[Units, Callable[[np.ndarray], np.ndarray]]:
-    """Arrange targets as units, and return how to arrange features in the same way.
-
-    Samples of one place (several years of one window) are averaged, features and targets alike:
-    what is asked is a property of the place.
-
-    Parameters
-    ----------
-    target
-        (sample, location) or (sample, location, k).
-    split, block
-        Per sample.
-    place
-        Per sample; default: each its own.
-    task
-        "regression" or "classification" (the most frequent class of a place is kept).
-
-    Returns
-    -------
-    tuple
-        The units that are in train, val or test, and a function from features
-        (sample, location, f) to rows (unit, f).
-    """
-    if task not in TASKS:
-        raise ParameterError("task", expected=" | ".join(TASKS), found=repr(task))
-    split = np.asarray(split).astype(str)
-    place = np.arange(len(split)) if place is None else np.asarray(place)
-    _, first, inverse = np.unique(place, return_index=True, return_inverse=True)
-    used = np.flatnonzero(np.isin(split[first], ["train", "val", "test"]))
-    locations = target.shape[1]
-
-    def arrange(features: np.ndarray) -> np.ndarray:
-        merged = _merge(features, inverse, len(first))[used]
-        return merged.reshape(len(used) * locations, *merged.shape[2:])
-
-    merge = _merge if task == "regression" else _majority
-    wanted = merge(np.asarray(target), inverse, len(first))[used]
-    wanted = wanted.reshape(len(used) * locations, *wanted.shape[2:])
-    index = np.stack([np.repeat(used, locations), np.tile(np.arange(locations), len(used))], 1)
-    known = np.isfinite(wanted.astype(float)).reshape(len(wanted), -1).all(1)
-    kept = wanted[known]
-    if task == "classification" and kept.dtype.kind == "f":
-        kept = kept.astype(np.int64)  # classes are numbers again once the unknown are gone
-    found = Units(
-        kept,
-        np.repeat(split[first][used], locations)[known],
-        np.repeat(np.asarray(block)[first][used], locations)[known],
-        index[known],
-        task,
-    )
-    for name in ("train", "test"):
-        if not (found.split == name).any():
-            raise ParameterError(
-                f"nothing to probe in split {name!r}", expected="at least one unit with a target"
-            )
-    return found, lambda features: arrange(features)[known]
-
-
-def _merge(values: np.ndarray, place: np.ndarray, count: int) -> np.ndarray:
-    """Average (sample, ...) over the samples of each place; NaN does not count."""
-    there = np.isfinite(values)
-    total = np.zeros((count, *values.shape[1:]))
-    weight = np.zeros((count, *values.shape[1:]))
-    np.add.at(total, place, np.where(there, values, 0))
-    np.add.at(weight, place, there)
-    return np.where(weight > 0, total / np.maximum(weight, 1), np.nan)
-
-
-def _majority(values: np.ndarray, place: np.ndarray, count: int) -> np.ndarray:
-    """Return the most frequent class of each place; NaN where no sample of it has one."""
-    names = np.unique(values[np.isfinite(values.astype(float))])
-    rows = []
-    for k in range(count):
-        mine = values[place == k]
-        votes = np.stack([(mine == c).sum(0) for c in names])
-        best = names[votes.argmax(0)]
-        rows.append(best if votes.any(0).all() else np.where(votes.any(0), best, np.nan))
-    return np.stack(rows)
-
-
 def probe(
     features: Mapping[str, np.ndarray | Sequence[np.ndarray]],
     target: Units,
@@ -186,16 +95,19 @@ def probe(
     Parameters
     ----------
     features
-        Name to rows (unit, f). A list of such arrays, one a random draw of the same thing (several
-        encoders with random weights), is scored by its mean.
+        Name to windows (place, location, f) from :func:`merge_places`, or to rows (unit, f). Of
+        windows, a target that holds for the whole gets the mean over locations. A list of such
+        arrays, one a random draw of the same thing (several encoders with random weights), is
+        scored by its mean.
     target
         From :func:`units`. The linear probe chooses its penalty by cross-validation over the blocks
         of the training units.
     methods
         "linear" (ridge; for classes on one target of -1 and 1 a class, classes weighted alike),
-        "knn" (20 cosine neighbours, the nearer the weightier), and for classes "logistic", which
-        is much slower; "linear_olmoearth" and "knn_olmoearth", which are the published protocols
-        :func:`~maestro_lab.training.protocols.predict_by_linear_head` and
+        "knn" (20 cosine neighbours, the nearer the weightier), "attentive", which needs windows
+        (:func:`~maestro_lab.training.attentive.predict_by_attention`), and for classes "logistic",
+        which is much slower; "linear_olmoearth" and "knn_olmoearth", which are the published
+        protocols :func:`~maestro_lab.training.protocols.predict_by_linear_head` and
         :func:`~maestro_lab.training.protocols.predict_by_neighbours`.
     compare
         Pairs (better, worse) whose difference is bootstrapped on the same blocks.
@@ -205,17 +117,14 @@ def probe(
     draws
         Bootstrap draws; 95 % intervals resample whole blocks of test units.
     seed
-        Of the bootstrap, and of "linear_olmoearth".
+        Of the bootstrap, "attentive" and "linear_olmoearth".
     """
-    classes = "macro_f1" if target.target.ndim == 1 else "weighted_f1"
-    metric = metric or ("r2" if target.task == "regression" else classes)
-    if metric not in SCORES:
-        raise ParameterError("metric", expected=" | ".join(SCORES), found=repr(metric))
+    metric = metric_for(target, metric)
     test, train = target.split == "test", target.split == "train"
-    if train.sum() < _LEAST:
+    if train.sum() < LEAST:
         raise ParameterError(
             "too little to fit a probe on",
-            expected=f"at least {_LEAST} training units",
+            expected=f"at least {LEAST} training units",
             found=int(train.sum()),
             do="probe a cube with more samples",
         )
@@ -224,7 +133,7 @@ def probe(
     chosen = {}
     for name, given in features.items():
         for method in methods:
-            runs = [_fit(method, rows, target, metric, seed) for rows in _listed(given)]
+            runs = [fit_probe(method, one, target, metric, seed) for one in listed(given)]
             predictions[name, method] = [p for p, _ in runs]
             chosen[name, method] = runs[0][1]
     rows = []
@@ -251,6 +160,15 @@ def probe(
     )
 
 
+def metric_for(target: Units, metric: str | None = None) -> str:
+    """Return the score to use: the one that is named, or the usual one of the task."""
+    classes = "macro_f1" if target.target.ndim == 1 else "weighted_f1"
+    metric = metric or ("r2" if target.task == "regression" else classes)
+    if metric not in SCORES:
+        raise ParameterError("metric", expected=" | ".join(SCORES), found=repr(metric))
+    return metric
+
+
 def probe_name(method: str) -> str:
     """Return what to call a probe where people read it.
 
@@ -264,14 +182,38 @@ def probe_name(method: str) -> str:
     return f"{method} probe"
 
 
-def _listed(given: np.ndarray | Sequence[np.ndarray]) -> list[np.ndarray]:
+def listed(given: np.ndarray | Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Return one array of features, or several draws of them, as a list."""
     return [given] if isinstance(given, np.ndarray) else list(given)
 
 
-def _fit(
-    method: str, rows: np.ndarray, target: Units, metric: str, seed: int
+def fit_probe(
+    method: str, given: np.ndarray, target: Units, metric: str, seed: int
 ) -> tuple[np.ndarray, str]:
-    """Fit one probe; return predictions of the test units and what was chosen."""
+    """Fit one probe on the training units.
+
+    Parameters
+    ----------
+    method, given, target, metric, seed
+        As for :func:`probe`, of one array of features.
+
+    Returns
+    -------
+    tuple
+        Predictions (test unit, ...), and which settings were chosen, in words.
+    """
+    rows = rows_of(given, target)
+    known = np.unique(target.target[target.split == "train"], axis=0)
+    if (
+        target.task == "classification"
+        and len(known) == 1
+        and method in (*METHODS, "attentive", "logistic")
+    ):
+        return trivial_predictions(target), "a single class to learn from"
+    if method == "attentive":
+        from maestro_lab.training.attentive import predict_by_attention
+
+        return predict_by_attention(given, target, seed=seed)
     if method in OLMOEARTH:  # the only probes that need torch
         from maestro_lab.training.protocols import predict_by_linear_head, predict_by_neighbours
 

@@ -20,11 +20,13 @@ from maestro_lab.errors import ParameterError, TrainingError
 from maestro_lab.training.scores import SCORES
 
 if TYPE_CHECKING:
-    from maestro_lab.training.probe import Units
+    from maestro_lab.training.units import Units
 
 __all__ = [
     "RATES",
+    "Labels",
     "held_back",
+    "labels_of",
     "predict_by_linear_head",
     "predict_by_neighbours",
     "probe_rate",
@@ -163,7 +165,7 @@ def predict_by_linear_head(
     """
     train, val = held_back(target, seed)
     inputs = torch.from_numpy(_filled(rows, train)).float()
-    task = _labels(target, train)
+    task = labels_of(target, train)
     heads = _heads(inputs.shape[1], task, seed)
     _descend(heads, inputs[train], task, task.values[train], seed)
     found = {}
@@ -206,26 +208,50 @@ def held_back(target: Units, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 @dataclass(frozen=True)
-class _Labels:
-    """Targets as heads learn them, and what their outputs (unit, k) mean."""
+class Labels:
+    """Targets as heads learn them, and what their outputs (unit, k) mean.
+
+    Parameters
+    ----------
+    values
+        (unit,) codes of classes, or (unit, k).
+    outputs
+        Outputs of a head for each unit.
+    loss
+        Of outputs (unit, k) and values.
+    answers
+        Turns outputs into classes, labels or numbers as the target has them.
+    numbers
+        Whether values are numbers; otherwise classes or labels.
+    """
 
     values: Tensor
     outputs: int
     loss: Callable[[Tensor, Tensor], Tensor]
     answers: Callable[[np.ndarray], np.ndarray]
+    numbers: bool = False
 
 
-def _labels(target: Units, train: np.ndarray) -> _Labels:
+def labels_of(target: Units, train: np.ndarray) -> Labels:
+    """Return targets as heads learn them: codes, labels of 0 and 1, or z-scores.
+
+    Parameters
+    ----------
+    target
+        What is predicted.
+    train
+        (unit,) whether a unit is trained on; mean and spread of numbers are those of such units.
+    """
     values = target.target
     if _one_class_a_unit(target):
         names = np.unique(values[target.split != "test"])
         codes = torch.from_numpy(np.searchsorted(names, values))
-        return _Labels(codes, len(names), F.cross_entropy, lambda a: names[a.argmax(1)])
+        return Labels(codes, len(names), F.cross_entropy, lambda a: names[a.argmax(1)])
     columns = values.reshape(len(values), -1).astype(float)
     if target.task == "classification":
         wanted = torch.from_numpy(columns).float()
         loss = F.binary_cross_entropy_with_logits
-        return _Labels(wanted, len(columns.T), loss, lambda a: (a > 0).astype(values.dtype))
+        return Labels(wanted, len(columns.T), loss, lambda a: (a > 0).astype(values.dtype))
     mean, spread = columns[train].mean(0), columns[train].std(0)
     spread = np.where(spread > 0, spread, 1)
     wanted = torch.from_numpy((columns - mean) / spread).float()
@@ -233,10 +259,10 @@ def _labels(target: Units, train: np.ndarray) -> _Labels:
     def numbers(outputs: np.ndarray) -> np.ndarray:
         return (outputs * spread + mean).reshape(-1, *values.shape[1:])
 
-    return _Labels(wanted, len(columns.T), F.mse_loss, numbers)
+    return Labels(wanted, len(columns.T), F.mse_loss, numbers, True)
 
 
-def _heads(width: int, task: _Labels, seed: int) -> list[nn.Module]:
+def _heads(width: int, task: Labels, seed: int) -> list[nn.Module]:
     """Return a head for each rate, all with the same first weights."""
     linear = nn.utils.skip_init(nn.Linear, width, task.outputs)  # draws nothing from torch's seed
     generator = torch.Generator().manual_seed(seed)
@@ -248,7 +274,7 @@ def _heads(width: int, task: _Labels, seed: int) -> list[nn.Module]:
 
 
 def _descend(
-    heads: Sequence[nn.Module], inputs: Tensor, task: _Labels, values: Tensor, seed: int
+    heads: Sequence[nn.Module], inputs: Tensor, task: Labels, values: Tensor, seed: int
 ) -> None:
     """Train all heads at once, each at its own rate."""
     groups = [{"params": list(head.parameters())} for head in heads]
