@@ -17,9 +17,18 @@ from maestro_lab.cli import main
 from maestro_lab.models.weights import load_model
 from maestro_lab.runs.parameters import read_parameters
 
-NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.ipynb"))
+FOLDER = Path(__file__).parents[1] / "notebooks"
+NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
+SOLUTIONS = sorted((FOLDER / "solutions").glob("*.ipynb"))
+ALL = [*NOTEBOOKS, *SOLUTIONS]
+LESSONS = [path for path in NOTEBOOKS if path.stem != "00_tour"]
 TOKENS = "{s2: [[B02, B03, B04], [B05, B06, B07, B08, B8A], [B11, B12]]}"
 LANDSCAPE = "{samples: 64, modalities: [s2, dem], seed: 3}"
+
+
+def named(path):
+    """Return the name of a notebook, told apart from the solutions of its exercises."""
+    return f"{path.parent.name}-{path.stem}" if path in SOLUTIONS else path.stem
 
 
 def lab(*args, cwd):
@@ -41,7 +50,7 @@ def lab_from_a_shell(*args, cwd):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", ALL, ids=named)
 def test_a_committed_notebook_has_no_outputs(path):
     cells = json.loads(path.read_text())["cells"]
     code = [c for c in cells if c["cell_type"] == "code"]
@@ -49,7 +58,7 @@ def test_a_committed_notebook_has_no_outputs(path):
     assert len({c["id"] for c in cells}) == len(cells)
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", ALL, ids=named)
 def test_a_notebook_opens_with_a_promise_what_is_learnt_and_how_long_it_takes(path):
     first = "".join(json.loads(path.read_text())["cells"][0]["source"])
     assert first.startswith("# ")
@@ -57,7 +66,7 @@ def test_a_notebook_opens_with_a_promise_what_is_learnt_and_how_long_it_takes(pa
         assert part in first
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", ALL, ids=named)
 def test_every_parameter_has_a_type_a_default_and_help(path):
     declared = read_parameters(path)
     assert all(p.type and p.help for p in declared)
@@ -72,15 +81,15 @@ def test_every_parameter_has_a_type_a_default_and_help(path):
 
 
 def test_papermill_explains_the_parameters():
-    command = [sys.executable, "-m", "papermill", "--help-notebook", str(NOTEBOOKS[1])]
+    command = [sys.executable, "-m", "papermill", "--help-notebook", str(LESSONS[1])]
     shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    for parameter in read_parameters(NOTEBOOKS[1]):
+    for parameter in read_parameters(LESSONS[1]):
         assert f"{parameter.name}:" in shown
         assert parameter.help.split(";")[0][:30] in " ".join(shown.split())
 
 
 @pytest.mark.notebooks
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=named)
 def test_nbval_runs_a_notebook_with_its_defaults(path, tmp_path):
     pytest.importorskip("nrt.data", reason="the demo's data are in the package nrt (extra demo)")
     place = tmp_path / "notebooks"
@@ -101,7 +110,7 @@ def test_nbval_runs_a_notebook_with_its_defaults(path, tmp_path):
 def chain(tmp_path_factory):
     """The notebooks on a small landscape with other parameters than the defaults."""
     top = tmp_path_factory.mktemp("chain")
-    one, two, three, four, five = NOTEBOOKS[:5]
+    one, two, three, four, five = LESSONS[:5]
     cube = ["-p", "cube", "landscape", "-p", "options", LANDSCAPE]
     lab_from_a_shell(
         "run", one, "--run", "out/1", *cube, "-p", "linkage", "complete", "-p", "groups", "3",
@@ -205,7 +214,7 @@ class TestChain:
 def test_pretraining_on_the_real_treesatai_patch(shared, tmp_path):
     root = shared / "data" / "treesatai_ts"
     lab(
-        "run", NOTEBOOKS[1], "--run", "out", "-p", "cube", "treesatai-ts", "-p", "root", root,
+        "run", LESSONS[1], "--run", "out", "-p", "cube", "treesatai-ts", "-p", "root", root,
         "-p", "epochs", "2", "-p", "batch_size", "2", cwd=tmp_path,
     )  # fmt: skip
     results = json.loads((tmp_path / "out" / "results.json").read_text())
