@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import maestro_lab as ml
-from maestro_lab import figures
+from maestro_lab import explore, figures
 
 HERE = Path(__file__).parent / "pictures"
 SHOWN = {
@@ -30,6 +30,27 @@ def main(runs: str, treesatai: str = "") -> None:
         real["TreeSatAI-TS"] = ml.open_cube("treesatai-ts", root=treesatai)
     figure = figures.synthetic_and_real(ml.open_cube("landscape", samples=160), real)
     figure.savefig(HERE / "realism.png", dpi=90, bbox_inches="tight")
+    for name, explorer in explorers(runs).items():
+        explorer.static().savefig(HERE / f"{name}.png", dpi=110)
+
+
+def explorers(runs: str) -> dict[str, explore.Explorer]:
+    """Open the explorers that the README shows, as one finds them by hand."""
+    landscape = ml.in_memory(ml.open_cube("landscape", samples=60))
+    lab = ml.pretrained(Path(runs) / "02_pretrain")
+    held_out = ml.held_out(lab.cube, lab.model.config)
+    everything = ml.dataset_for(lab.model.config, lab.cube, split=None)
+    return {
+        "cube_view": explore.CubeExplorer(
+            landscape, sample=21, date="2021-06-20", target="land_cover", pixel=(32.0, 22.0)
+        ),
+        "studio_view": explore.ReconstructionStudio(
+            lab.model, held_out, sample=3, hide="date", date=4, mask_ratio=0.5, way="visible"
+        ),
+        "embedding_view": explore.EmbeddingExplorer(
+            lab.cube, ml.embed(lab.model, everything), colour="tree_cover"
+        ),
+    }
 
 
 if __name__ == "__main__":

@@ -216,6 +216,11 @@ def check(ctx: click.Context, path: Path) -> None:
 
 def _open(cube: str, options: tuple[tuple[str, str], ...]) -> xr.DataTree:
     from maestro_lab.catalogue import open_cube
+
+    return open_cube(cube, **_values(options))
+
+
+def _values(options: tuple[tuple[str, str], ...]) -> dict[str, Any]:
     from maestro_lab.runs.yaml12 import yaml_value
 
     try:
@@ -224,7 +229,7 @@ def _open(cube: str, options: tuple[tuple[str, str], ...]) -> xr.DataTree:
         raise click.UsageError(f"an option has no YAML value: {options}") from error
     if "name" in values:
         raise click.UsageError("name is no option: the cube is named by CUBE")
-    return open_cube(cube, **values)
+    return values
 
 
 @main.command()
@@ -300,6 +305,47 @@ def report(folder: Path, out: Path | None, title: str) -> None:
     from maestro_lab.runs.report import report as write_report
 
     click.echo(write_report(folder, out, title))
+
+
+@main.command()
+@click.argument("folder", metavar="RUN", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for them. Default: in place.")
+@click.option("--venue", default="", help="Width of a venue, e.g. ieee-column. Default: as drawn.")
+@click.option("--name", "names", multiple=True, help="Which figure. Default: all. Repeatable.")
+@click.pass_context
+def figures(
+    ctx: click.Context, folder: Path, out: Path | None, venue: str, names: tuple[str, ...]
+) -> None:
+    """Paint the figures of RUN, or of all runs below a folder, anew from their saved data.
+
+    Those of a venue go to figures/VENUE of the run, unless --out says where. Exit status 1 if one
+    could not be painted.
+    """
+    from maestro_lab.repaint import repaint
+
+    failed = 0
+    for words, done in repaint(folder, out, venue=venue, names=names):
+        click.echo(words, err=not done)
+        failed += not done
+    ctx.exit(1 if failed else 0)
+
+
+@main.command()
+@click.argument("source", metavar="CUBE|RUN")
+@_reader_options
+@click.option("--address", default="127.0.0.1", help="To listen on. Default: this machine alone.")
+@click.option("--port", default=0, help="Default: one that is free.")
+@click.option("--browser/--no-browser", default=True, help="Whether to open a browser.")
+def explore(
+    source: str, options: tuple[tuple[str, str], ...], address: str, port: int, browser: bool
+) -> None:
+    """Serve the explorers of CUBE, of a run, or of a folder of runs, until interrupted."""
+    from maestro_lab.explore.served import serve
+    from maestro_lab.exploring import explorers_for
+
+    values = _values(options)
+    found = explorers_for(source, root=values.pop("root", ""), options=values)
+    serve(found, title=f"maestro_lab: {source}", address=address, port=port, show=browser)
 
 
 @main.command()

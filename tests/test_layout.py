@@ -138,7 +138,16 @@ MAY_IMPORT = {
     "runs": (),
     "olmoearth": ("batches", "cubes", "models"),
     "figures": ("bands", "batches", "cubes", "models", "training"),
-    "explore": ("bands", "batches", "cubes", "figures", "models", "training"),
+    "explore": (
+        "bands",
+        "batches",
+        "cubes",
+        "figures",
+        "models",
+        "runs",
+        "training",
+        "workflow",
+    ),
 }
 
 

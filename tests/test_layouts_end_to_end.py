@@ -8,10 +8,11 @@ import pytest
 import maestro_lab as ml
 from maestro_lab.cubes.contract import modality_names
 from maestro_lab.models.weights import load_model
+from maestro_lab.runs.yaml12 import yaml_value
 from tests.cubes.sources import layouts
-from tests.test_notebooks import NOTEBOOKS, lab
+from tests.test_notebooks import LESSONS, lab
 
-_, PRETRAIN, _, PROBE, *_ = NOTEBOOKS
+_, PRETRAIN, _, PROBE, *_ = LESSONS
 SERIES = "s2: 3, s1_asc: 2, s1_des: 2"
 
 
@@ -68,15 +69,8 @@ def test_from_native_files_to_probes(entry, tmp_path):
         for variable in ("values", "valid"):
             expected = native[name][variable].values[:, : time.shape[1]]
             np.testing.assert_array_equal(packed[name][variable].values, expected)
-    run = tmp_path / "pretrained"
-    lab(
-        "run", PRETRAIN, "--run", run, "-p", "cube", store, "-p", "dates", f"{{{dates}}}",
-        "-p", "size", "nano", "-p", "epochs", 1, "-p", "batch_size", 4, cwd=tmp_path,
-    )  # fmt: skip
-    model, report = load_model(run)
-    contract = model.config.contract
-    assert report.share == 1 and list(contract.modalities) == modality_names(native)
     published = ml.contract_of_entry(entry)
+    contract = ml.contract_for(packed, dates=yaml_value(f"{{{dates}}}"))
     for name, m in contract.modalities.items():
         assert (m.pixels, m.patch, m.size) == (
             published.modalities[name].pixels,
@@ -84,11 +78,38 @@ def test_from_native_files_to_probes(entry, tmp_path):
             published.modalities[name].size,
         )
     assert len(ml.CubeDataset(packed, contract)) == windows
-    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    assert rows[-1]["epoch"] == 1 and np.isfinite(rows[-1]["loss"])
+    (through_notebooks if entry == "treesatai-ts" else in_this_process)(
+        store, contract, dates, target, tmp_path
+    )
+
+
+def in_this_process(store, contract, dates, target, tmp_path):
+    """Pretrain on a few windows and probe, by the functions that the notebooks call."""
+    cube, config = ml.open_cube(store), ml.MaestroConfig(contract, size="nano")
+    model = ml.build_model(config, 0)
+    train = ml.CubeDataset(cube, contract, samples=np.flatnonzero(cube["split"] == "train")[:1])
+    training = ml.TrainingConfig(epochs=1, batch_size=4 if len(train) < 16 else 32)
+    fitted = ml.pretrain(model, train, training, folder=tmp_path)
+    assert np.isfinite(fitted.metrics[-1]["loss"])
     if target is None:
         return
-    probed = tmp_path / "probed"
+    table = ml.features(model, cube, random_encoders=0, date_draws=1)
+    result, _ = ml.probe_target(table, cube, target, methods=["linear"], draws=20)
+    assert np.isfinite(result.score("pretrained encoder", "linear")[0])
+
+
+def through_notebooks(store, contract, dates, target, tmp_path):
+    """Pretrain and probe by the command line, as a user does."""
+    run, probed = tmp_path / "pretrained", tmp_path / "probed"
+    lab(
+        "run", PRETRAIN, "--run", run, "-p", "cube", store, "-p", "dates", f"{{{dates}}}",
+        "-p", "size", "nano", "-p", "epochs", 1, "-p", "batch_size", 4, cwd=tmp_path,
+    )  # fmt: skip
+    model, report = load_model(run)
+    assert report.share == 1
+    assert list(model.config.contract.modalities) == list(contract.modalities)
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert rows[-1]["epoch"] == 1 and np.isfinite(rows[-1]["loss"])
     lab(
         "run", PROBE, "--run", probed, "-p", "pretrained", run, "-p", "target", target,
         "-p", "random_encoders", 1, "-p", "date_draws", 1, "-p", "bootstrap", 50,

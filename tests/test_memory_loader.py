@@ -17,7 +17,7 @@ from maestro_lab.cubes.packed.writing import pack_cube
 from tests.conftest import REPOSITORY
 from tests.cubes.packing import many
 
-LOOK = (500, 5000)  # batches
+LOOK = (400, 2400)  # batches
 PROC = Path("/proc")
 
 

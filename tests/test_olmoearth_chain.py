@@ -8,10 +8,10 @@ import torch
 import maestro_lab as ml
 from maestro_lab.models.olmoearth.config import Size
 from maestro_lab.published.olmoearth import ACCEPT
-from tests.test_notebooks import NOTEBOOKS, lab
+from tests.test_notebooks import LESSONS, lab
 
 CUBE = ("-p", "cube", "landscape", "-p", "options", "{samples: 40, modalities: [s2, dem]}")
-TWO, FOUR, FIVE = (NOTEBOOKS[k] for k in (1, 3, 4))
+TWO, FOUR, FIVE = (LESSONS[k] for k in (1, 3, 4))
 
 pytestmark = pytest.mark.notebooks
 
