@@ -66,15 +66,23 @@ class Choice(Control):
         """What can be chosen."""
         return [value for _, value in self.options]
 
+    @property
+    def shown(self) -> list[tuple[str, Any]]:
+        """Labels and values for a widget, which must have something to show."""
+        return list(self.options) or [("none", "")]
+
     def offer(self, options: Sequence[Any]) -> None:
-        """Offer other values; the present one stays chosen if it is among them, else the first."""
+        """Offer other values; the present one stays if it is among them, else the first is taken.
+
+        Where there is nothing to choose, the value is empty text.
+        """
         self.options = [o if isinstance(o, tuple) else (str(o), o) for o in options]
         if self.value not in self.values:
-            self.value = self.values[0] if self.options else None
+            self.value = self.values[0] if self.options else ""
 
     def check(self, value: Any) -> Any:
-        """Return the value if it is among the options; None where there are none."""
-        if value not in (self.values or [None]):
+        """Return the value if it is among the options; empty where there are none."""
+        if value not in (self.values or [""]):
             raise ValueError(value)
         return value
 

@@ -122,8 +122,8 @@ class CubeExplorer(Explorer):
         there = np.flatnonzero(~np.isnat(days))
         clear = one["valid"].isel(time=there).mean(("y", "x")).values
         date.offer(_named(days[there], clear))
-        if before is not None:
-            super()._choose("date", self._date(before) if date.options else None)
+        if before and date.options:
+            super()._choose("date", self._date(before))
 
     def view_of(self, **state: Any) -> CubeView:
         """Return what the figure is drawn from."""

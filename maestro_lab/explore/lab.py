@@ -35,7 +35,7 @@ def control_widget(name: str, control: Control) -> widgets.Widget:
     if isinstance(control, Switch):
         return widgets.Checkbox(control.value, indent=False, **style)
     if isinstance(control, Choice):
-        options = {"options": list(control.options), "value": control.value}
+        options = {"options": control.shown, "value": control.value}
         if control.look == "slider":
             wide = widgets.Layout(width="460px")
             return widgets.SelectionSlider(continuous_update=False, layout=wide, **options, **style)
@@ -128,12 +128,14 @@ def spaced(words: str) -> str:
 
 def _take_over(widget: widgets.Widget, control: Control) -> None:
     """Bring a widget to what its control says."""
-    if isinstance(control, Choice) and list(widget.options) != list(control.options):
-        widget.options = list(control.options)
+    if isinstance(control, Choice) and list(widget.options) != control.shown:
+        widget.options = control.shown
     if isinstance(control, Number) and (widget.min, widget.max) != (control.low, control.high):
         with widget.hold_trait_notifications():
             widget.min, widget.max = control.low, control.high
             widget.value = control.value
+    if isinstance(control, Choice) and control.look == "slider":
+        widget.disabled = len(control.options) < 2
     if widget.value != control.value:
         widget.value = control.value
 

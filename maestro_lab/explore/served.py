@@ -36,13 +36,11 @@ def served_widget(name: str, control: Control) -> pn.widgets.Widget:
     if isinstance(control, Switch):
         return pn.widgets.Checkbox(value=control.value, **style)
     if isinstance(control, Choice):
-        options = {"options": dict(control.options), "value": control.value}
+        options = {"options": dict(control.shown), "value": control.value}
         kind = {
             "slider": pn.widgets.DiscreteSlider,
             "buttons": pn.widgets.RadioButtonGroup,
         }.get(control.look, pn.widgets.Select)
-        if control.look == "slider" and not control.options:
-            return pn.widgets.Select(disabled=True, **style)
         return kind(**options, **style)
     if not isinstance(control, Number):
         raise TypeError(f"no widget for {type(control).__name__}")
@@ -123,7 +121,7 @@ class _View:
 def _take_over(widget: pn.widgets.Widget, control: Control) -> None:
     """Bring a widget to what its control says."""
     if isinstance(control, Choice):
-        options = dict(control.options)
+        options = dict(control.shown)
         if dict(widget.options) != options:
             widget.param.update(options=options, value=control.value)
             return

@@ -121,7 +121,7 @@ class ReconstructionStudio(Explorer):
         series = self.data[self.controls["sample"].value].series[modality]
         before = self.controls["date"].value
         self.controls["date"].offer(_dates(series))
-        if before is not None:
+        if before != "":
             self.controls["date"].value = min(before, m.dates - 1)
         if name == "modality":
             groups = [(f"group {' '.join(g)}", f"group {k}") for k, g in enumerate(m.norm_groups)]

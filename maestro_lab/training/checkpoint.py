@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from maestro_lab.errors import TrainingError
+from maestro_lab.training.monitor import read_metrics
 
 __all__ = ["MetricsFile", "load_checkpoint", "save_checkpoint"]
 
@@ -152,15 +153,3 @@ def _unwritable(path: Path, error: OSError) -> TrainingError:
         found=_first_line(error),
         do="make room, then resume",
     )
-
-
-def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """Read the complete rows of a metrics file; a line cut short by a kill is left out."""
-    rows = []
-    if path.exists():
-        for line in path.read_text(encoding="utf-8").splitlines():
-            try:
-                rows.append(json.loads(line))
-            except json.JSONDecodeError:
-                break
-    return rows

@@ -11,7 +11,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +27,10 @@ from maestro_lab.models.kernels import wants_bf16
 from maestro_lab.models.transformer import tuned_blocks
 from maestro_lab.training.checkpoint import MetricsFile, load_checkpoint, save_checkpoint
 from maestro_lab.training.config import TrainingConfig
+from maestro_lab.training.fitted import Fitted
 from maestro_lab.training.frozen import FrozenFeatures
-from maestro_lab.training.progress import Progress, duration
+from maestro_lab.training.monitor import Monitor, Plan, watched
+from maestro_lab.training.progress import Progress
 from maestro_lab.training.schedule import cosine_decay, ema_momentum, max_lr, one_cycle
 from maestro_lab.training.watch import Watch
 
@@ -36,43 +38,6 @@ __all__ = ["Fitted", "fit"]
 
 Losses = Callable[[nn.Module, Any, int], tuple[Tensor, dict[str, Tensor]]]
 """(model, batch, epoch) -> the loss, and its parts by name."""
-
-
-@dataclass
-class Fitted:
-    """What :func:`fit` returns.
-
-    Parameters
-    ----------
-    metrics
-        The rows of ``metrics.jsonl``.
-    ema
-        Averaged parameters by name, or None.
-    seconds
-        Time spent in this call.
-    device, precision
-        What it ran on.
-    """
-
-    metrics: list[dict[str, Any]]
-    ema: dict[str, Tensor] | None
-    seconds: float
-    device: str
-    precision: str
-
-    def summary(self) -> dict[str, Any]:
-        """Return the last losses, steps and circumstances as flat results."""
-        last = {k: v for k, v in self.metrics[-1].items() if k not in ("lr", "epoch")}
-        plain = {k: round(v, 5) if isinstance(v, float) else v for k, v in last.items()}
-        return {**plain, "device": self.device, "precision": self.precision}
-
-    def __repr__(self) -> str:
-        last = self.metrics[-1]
-        losses = ", ".join(f"{k} {last[k]:.4f}" for k in ("loss", "val_loss") if k in last)
-        return (
-            f"{last['step']} steps in {duration(self.seconds)} on {self.device} "
-            f"({self.precision}): {losses}"
-        )
 
 
 def _accelerator(config: TrainingConfig) -> Accelerator:
@@ -99,6 +64,7 @@ def fit(
     later: Mapping[str, tuple[float, float]] | None = None,
     resume: bool = True,
     progress: str | None = None,
+    monitor: Monitor | None = None,
 ) -> Fitted:
     """Train a model.
 
@@ -128,6 +94,8 @@ def fit(
         Go on from the checkpoint in ``folder`` if there is one; else it is deleted.
     progress
         How to show progress, as :class:`~maestro_lab.training.progress.Progress` takes it.
+    monitor
+        Watches the training, and may stop it; it changes no number.
 
     Raises
     ------
@@ -136,7 +104,7 @@ def fit(
     """
     settings = {**(settings or {}), **({"later": later} if later else {})}
     loop = _Loop(model, data, losses, config, settings, folder, evaluate, watch, later or {})
-    loop.mode = progress
+    loop.mode, loop.monitor = progress, monitor
     if resume:
         loop.resume()
     elif loop.checkpoint is not None and loop.accelerator.is_main_process:
@@ -162,6 +130,7 @@ class _Loop:
     ) -> None:
         self.config, self.losses, self.evaluate, self.watch = config, losses, evaluate, watch
         self.mode: str | None = None
+        self.monitor: Monitor | None = None
         self.accelerator = _accelerator(config)
         world = self.accelerator.num_processes
         self.batches = loader(
@@ -190,6 +159,7 @@ class _Loop:
         self.metrics_path = main / "metrics.jsonl" if main else None
         self.checkpoint = folder / "checkpoints" / "last.pt" if folder else None
         self.batch, self.step, self.sums, self.counted = 0, 0, {}, 0
+        self.stopped = False
         self.ema = None
         if config.ema:
             self.ema = {n: p.detach().clone() for n, p in self.bare.named_parameters()}
@@ -238,18 +208,19 @@ class _Loop:
     # -- the loop itself
 
     def run(self) -> Fitted:
-        """Train to the end."""
+        """Train to the end, or until a monitor asks to stop."""
         started = time.perf_counter()
         self.metrics = MetricsFile(self.metrics_path, self.step)
         samples = self.config.batch_size * self.config.accumulate * self.accelerator.num_processes
-        self.progress = Progress(self.total, samples, done=self.step, mode=self.mode)
+        saves = self.checkpoint is not None
+        plan = Plan(self.total, self.step, self.config.epochs, samples, saves)
+        shown = self.monitor is not None and self.monitor.shows_progress
+        mode = self.mode or ("silent" if shown else None)
+        self.progress = Progress(self.total, samples, done=self.step, mode=mode)
         try:
-            first = self.batch // self.per_epoch
-            with torch.random.fork_rng():
-                for epoch in range(first, self.config.epochs):
-                    if self.watch is not None and self.watch.stop:
-                        break
-                    self._epoch(epoch)
+            with torch.random.fork_rng(), watched(self.monitor, plan, self.metrics.rows) as ends:
+                self._epochs()
+                ends(self.stopped)
         finally:
             self.progress.close()
             self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
@@ -261,14 +232,37 @@ class _Loop:
             time.perf_counter() - started,
             str(self.accelerator.device),
             "bf16" if self.accelerator.mixed_precision == "bf16" else "fp32",
+            self.step,
+            self.total,
+            self.stopped,
         )
+
+    def _epochs(self) -> None:
+        for epoch in range(self.batch // self.per_epoch, self.config.epochs):
+            if self.watch is not None and self.watch.stop:
+                break
+            self._epoch(epoch)
+            self.stopped = self._asked() and self.step < self.total
+            if self.stopped:
+                break
+
+    def _asked(self) -> bool:
+        """Tell whether the monitor of any process asks to stop."""
+        if self.monitor is None:
+            return False
+        if self.accelerator.num_processes == 1:
+            return self.monitor.asked
+        asked = torch.tensor(float(self.monitor.asked), device=self.accelerator.device)
+        return bool(self.accelerator.reduce(asked, "sum") > 0)
 
     def _epoch(self, epoch: int) -> None:
         order = self.batches.batch_sampler
         order.epoch, order.skip = epoch, self.batch - epoch * self.per_epoch
         self.model.train()
         for batch in self.batches:
-            self._batch(batch.to(self.accelerator.device), epoch)
+            if self._batch(batch.to(self.accelerator.device), epoch) and self._asked():
+                self.save()
+                return
         if self.ema is not None:
             momentum = ema_momentum(self.config.epochs)
             for name, p in self.bare.named_parameters():
@@ -276,7 +270,8 @@ class _Loop:
         self._log(epoch, last=True)
         self.save()
 
-    def _batch(self, batch: Batch, epoch: int) -> None:
+    def _batch(self, batch: Batch, epoch: int) -> bool:
+        """Learn from a batch; tell whether this ended a step inside the epoch."""
         done, together = self.batch % self.per_epoch, self.config.accumulate
         together = min(together, self.per_epoch - done // together * together)
         steps = (done + 1) % self.config.accumulate == 0 or done + 1 == self.per_epoch
@@ -290,7 +285,7 @@ class _Loop:
         for name, value in {"loss": loss, **parts}.items():
             self.sums[name] = self.sums.get(name, 0) + value.detach()
         if not steps:
-            return
+            return False
         for group in self.optimiser.param_groups:
             begun = self.step >= group["wait"] * self.total
             group["lr"] = self._lr() * group["factor"] * begun
@@ -305,6 +300,9 @@ class _Loop:
         every = self.config.checkpoint_every
         if every and self.step % every == 0 and within:
             self.save()
+        if self.monitor is not None:
+            self.monitor.stepped(self.step)
+        return within > 0
 
     def _stream(self) -> int:
         """Return a seed for this batch and process."""
@@ -329,6 +327,8 @@ class _Loop:
         if last and due and self.evaluate is not None:
             row |= self._evaluate(epoch)
         self.metrics.write(row)
+        if self.monitor is not None:
+            self.monitor.measured(row)
         self.sums, self.counted = {}, 0
         watched = self.watch.monitor if self.watch is not None else ""
         shown = {k: v for k, v in row.items() if k in ("loss", "val_loss", watched)}

@@ -14,7 +14,9 @@ from maestro_lab.batches import Batch, CubeDataset, loader
 from maestro_lab.models.masking import keys_for
 from maestro_lab.models.systems import Model
 from maestro_lab.training.config import TrainingConfig
-from maestro_lab.training.loop import Fitted, fit
+from maestro_lab.training.fitted import Fitted
+from maestro_lab.training.loop import fit
+from maestro_lab.training.monitor import Monitor
 
 if TYPE_CHECKING:
     from maestro_lab.olmoearth.dataset import OlmoEarthDataset
@@ -35,6 +37,7 @@ def pretrain(
     folder: Path | None = None,
     resume: bool = True,
     progress: str | None = None,
+    monitor: Monitor | None = None,
 ) -> Fitted:
     """Pretrain a model: MAESTRO guesses hidden pixels, OlmoEarth hidden projections of them.
 
@@ -54,6 +57,8 @@ def pretrain(
         Go on from a checkpoint in ``folder``.
     progress
         How to show progress, as :class:`~maestro_lab.training.progress.Progress` takes it.
+    monitor
+        Watches the training, and may stop it, such as ``explore.TrainingCockpit``.
 
     Raises
     ------
@@ -73,6 +78,8 @@ def pretrain(
     def evaluate(bare: nn.Module) -> dict[str, float]:
         return evaluate_loss(bare, val, config) | dict(measure(bare) if measure else {})
 
+    if monitor is not None:
+        monitor.given(model, val)
     return fit(
         model,
         train,
@@ -83,6 +90,7 @@ def pretrain(
         evaluate=None if val is None else evaluate,
         resume=resume,
         progress=progress,
+        monitor=monitor,
     )
 
 

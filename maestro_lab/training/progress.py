@@ -7,7 +7,7 @@ import sys
 import time
 from typing import Any
 
-__all__ = ["Progress", "duration"]
+__all__ = ["Progress", "duration", "pace"]
 
 
 def duration(seconds: float) -> str:
@@ -24,6 +24,25 @@ def duration(seconds: float) -> str:
     if seconds < 3600:
         return f"{seconds // 60} min {seconds % 60:02d} s"
     return f"{seconds // 3600} h {seconds % 3600 // 60:02d} min"
+
+
+def pace(fresh: int, ahead: int, spent: float) -> tuple[float, float]:
+    """Return steps a second, and the seconds that the steps ahead will take.
+
+    Parameters
+    ----------
+    fresh, spent
+        Steps done, and the seconds they took.
+    ahead
+        Steps to come.
+
+    Examples
+    --------
+    >>> pace(fresh=10, ahead=30, spent=5.0)
+    (2.0, 15.0)
+    """
+    rate = max(fresh, 1) / max(spent, 1e-9)
+    return rate, ahead / rate
 
 
 class Progress:
@@ -77,12 +96,10 @@ class Progress:
         self._show(self._line(step, label, values, now - self.started))
 
     def _line(self, step: int, label: str, values: dict[str, float], spent: float) -> str:
-        fresh = max(step - self.done, 1)
-        rate = fresh * self.samples / max(spent, 1e-9)
-        left = spent / fresh * (self.steps - step)
+        rate, left = pace(step - self.done, self.steps - step, spent)
         parts = [label, f"{step / max(self.steps, 1):4.0%}".replace("%", " %").strip()]
         parts += [f"{name} {value:.4f}" for name, value in values.items()]
-        parts += [f"{rate:.0f} samples/s"] if self.samples else []
+        parts += [f"{rate * self.samples:.0f} samples/s"] if self.samples else []
         parts.append(f"{duration(left)} left" if step < self.steps else duration(spent))
         return "   ".join(parts)
 

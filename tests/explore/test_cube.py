@@ -159,11 +159,13 @@ def test_what_moves_with_the_date_is_drawn_like_the_whole_figure(cube):
 
 def test_nothing_to_see_is_said(cube):
     missing = CubeExplorer(cube, modality="s1", sample=2)
-    assert missing.controls["date"].options == [] and missing.state["date"] is None
+    assert missing.controls["date"].options == [] and missing.state["date"] == ""
     assert "s1</b> is missing in this sample" in missing.words(**missing.state)
     texts = [t.get_text() for t in panel(missing.static(), "image:s1").texts]
     assert "missing" in texts
-    assert missing.set(sample=0).state["date"] is not None
+    views = missing.view().children[1].value, missing.panel()[1].object
+    assert all("s1</b> is missing" in words for words in views)
+    assert missing.set(sample=0).state["date"]
     bare = CubeExplorer(small_cube(targets=False))
     assert "no targets" in bare.words(**bare.state)
 

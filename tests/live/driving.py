@@ -13,6 +13,7 @@ from io import BytesIO
 import numpy as np
 from PIL import Image
 
+from maestro_lab.explore.controls import Choice
 from maestro_lab.explore.picture import picture_of
 
 
@@ -109,7 +110,13 @@ def _type(box):
     box.press("Enter")
 
 
-def drive(box, explorer, skip=()):
+def _alone(explorer):
+    """Tell whether a slider of the explorer has but one place."""
+    choices = (c for c in explorer.controls.values() if isinstance(c, Choice))
+    return any(c.look == "slider" and len(c.options) < 2 for c in choices)
+
+
+def drive(box, explorer):
     """Move every control; the picture must follow each. Return how often it became another one."""
     state, picture = settled(box, explorer)
     different = 0
@@ -119,7 +126,7 @@ def drive(box, explorer, skip=()):
             continue  # a slider with one place
         if state_of(box) == before:
             time.sleep(0.4)
-        if state_of(box) == before and kind in ("list", "button", *skip):
+        if state_of(box) == before and (kind in ("list", "button") or _alone(explorer)):
             continue  # the only choice there is, or the one that is chosen already
         state, picture = settled(box, explorer, before)
         different += not alike(picture, old)
