@@ -49,7 +49,7 @@ lab: $(READY)
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/nbstripout --keep-id --verify notebooks/*.ipynb
+	$(BIN)/nbstripout --keep-id --verify notebooks/*.ipynb notebooks/solutions/*.ipynb
 
 bench: $(READY)
 	@for b in $(filter-out %/plain.py %/peak.py,$(wildcard benchmarks/*.py)); do \

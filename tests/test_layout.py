@@ -273,7 +273,7 @@ def test_no_file_knows_a_machine():
     [
         ["ruff", "check", "."],
         ["ruff", "format", "--check", "."],
-        ["nbstripout", "--keep-id", "--verify", *map(str, REPOSITORY.glob("notebooks/*.ipynb"))],
+        ["nbstripout", "--keep-id", "--verify", *map(str, REPOSITORY.glob("notebooks/**/*.ipynb"))],
     ],
     ids=lambda command: " ".join(command[:2]),
 )

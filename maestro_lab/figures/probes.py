@@ -37,7 +37,7 @@ def _paint_scores(data: pd.DataFrame) -> Figure:
             part = data[data["probe"] == method].set_index("features")
             for row, name in enumerate(names[::-1]):
                 found = part.loc[name]
-                colour = COLOURS[0] if row == 0 else GREY
+                colour = COLOURS[0] if name == data.attrs["own"] else GREY
                 axes.plot([found["low"], found["high"]], [row, row], color=colour, lw=2)
                 axes.plot(found["score"], row, "o", ms=6, color=colour)
                 axes.annotate(
@@ -57,10 +57,25 @@ def _paint_scores(data: pd.DataFrame) -> Figure:
 
 
 @painted_by(_paint_scores)
-def probe_scores(result: ProbeResult, *, title: str = "") -> pd.DataFrame:
-    """Draw the score of each kind of features under each probe, with 95 % intervals."""
+def probe_scores(
+    result: ProbeResult, *, title: str = "", own: str = "pretrained encoder"
+) -> pd.DataFrame:
+    """Draw the score of each kind of features under each probe, with 95 % intervals.
+
+    Parameters
+    ----------
+    result
+        From :func:`~maestro_lab.training.probe.probe`.
+    title
+        What stands above.
+    own
+        Features that stand out; where there are none of this name, the last.
+    """
     table = result.scores[["features", "probe", "score", "low", "high", "blocks"]]
-    table.attrs = {"metric": result.metric, "title": title}
+    names = list(table["features"])
+    table.attrs = {
+        "metric": result.metric, "title": title, "own": own if own in names else names[-1],
+    }  # fmt: skip
     return table
 
 

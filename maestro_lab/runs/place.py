@@ -18,7 +18,7 @@ def make_folder(notebook: str, folder: Path | None = None) -> Path:
     ----------
     notebook
         Name for a numbered folder ``runs/{notebook}-{NNN}`` below the current folder, or beside
-        it if the current folder is ``notebooks``.
+        ``notebooks`` if the current folder is that or lies in it.
     folder
         The folder, if it is not to be a numbered one.
 
@@ -33,8 +33,7 @@ def make_folder(notebook: str, folder: Path | None = None) -> Path:
                 raise taken(folder)
             folder.mkdir(parents=True)
             return folder.resolve()
-        here = Path.cwd()
-        return _numbered((here.parent if here.name == "notebooks" else here) / "runs", notebook)
+        return _numbered(_above_notebooks(Path.cwd()) / "runs", notebook)
     except OSError as error:
         raise RunError(
             "the folder of the run cannot be made",
@@ -42,6 +41,12 @@ def make_folder(notebook: str, folder: Path | None = None) -> Path:
             found=f"{error.filename or folder}: {error.strerror}",
             do="name another one with --run",
         ) from error
+
+
+def _above_notebooks(here: Path) -> Path:
+    """Return the folder that holds ``notebooks``, from in there; else the folder itself."""
+    inside = [path for path in (here, *here.parents) if path.name == "notebooks"]
+    return inside[-1].parent if inside else here
 
 
 def taken(folder: Path) -> RunError:
