@@ -132,11 +132,11 @@ class ReconstructionStudio(Explorer):
             place.value = tuple(min(v, m.grid - 1) for v in place.value)
 
     def bands_of(self, modality: str, bands: str) -> tuple[str, ...]:
-        """Return the bands that a choice means."""
+        """Return the bands that a choice means, by wavelength: the last is shown as red."""
         m = self.model.modalities[modality]
         if bands.startswith("group "):
             return m.norm_groups[int(bands.removeprefix("group "))]
-        return looks(m.bands)[bands].bands
+        return looks(m.bands)[bands].bands[::-1]
 
     def hidden(self, **state: Any) -> Hide:
         """Return what is hidden, for the present values of the controls or others."""

@@ -93,6 +93,7 @@ def embed_tokens(
     data: CubeDataset | OlmoEarthDataset,
     *,
     most: int = 4000,
+    samples: int = 256,
     seed: int = 0,
     batch_size: int = 64,
 ) -> TokenTable:
@@ -107,9 +108,11 @@ def embed_tokens(
     model
         Used as it is, no gradient.
     data
-        Samples, with ``train=False``. Of more than ``most``, a random choice is encoded.
+        Samples, with ``train=False``.
     most
         Tokens to keep at most. Where a modality has too few, others give more.
+    samples
+        Samples to encode at most, a random choice of all.
     seed
         Of the choice.
     batch_size
@@ -118,7 +121,7 @@ def embed_tokens(
     Raises
     ------
     ParameterError
-        For data to train on, or ``most`` below 1.
+        For data to train on, or numbers below 1.
 
     Examples
     --------
@@ -132,10 +135,11 @@ def embed_tokens(
     """
     if data.train:
         raise ParameterError("data to embed", expected="train=False", found="train=True")
-    if most < 1:
-        raise ParameterError("tokens to keep", expected="at least 1", found=most)
+    for what, number in (("tokens to keep", most), ("samples to encode", samples)):
+        if number < 1:
+            raise ParameterError(what, expected="at least 1", found=number)
     rng = np.random.default_rng(seed)
-    rows = np.sort(rng.permutation(len(data))[:most])
+    rows = np.sort(rng.permutation(len(data))[:samples])
     device, training = next(model.parameters()).device, model.training
     model.eval()
     kept: dict[str, _Kept] = {}

@@ -101,6 +101,16 @@ def test_the_figure_says_how_brightness_came_back(studio):
     assert not np.array_equal(pictures["true"], pictures["visible"])
 
 
+def test_red_is_red(studio):
+    """Red, green and blue of the true colours are B04, B03 and B02, in this order."""
+    figure, r = studio.set(bands="true colour", way="true").static(), studio.reconstruction()
+    assert "(B04 B03 B02)" in figure.get_suptitle()
+    there, truth = r.valid[0, 0], panel(figure, "patch:truth")
+    for channel, band in enumerate((2, 1, 0)):
+        order = np.argsort(r.values[0, 0, band][there], kind="stable")
+        assert (np.diff(truth[there][:, channel][order]) >= 0).all()
+
+
 def test_a_group_of_bands_is_what_is_shown_and_scored(studio):
     options = dict(studio.controls["bands"].options)
     assert options["group B04 B08"] == "group 1"
