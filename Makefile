@@ -1,3 +1,4 @@
+# make install the virtual environment, with the command .venv/bin/maestro-lab
 # make demo    the main job on real data: groups, pretraining, reconstruction, probes, one report
 # make test    every test, as the continuous integration runs them
 # make lab     JupyterLab on the notebooks

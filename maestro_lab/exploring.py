@@ -32,7 +32,13 @@ def explorers_for(
     Returns
     -------
     dict
-        Name to a function that makes the explorer. Nothing is opened before it is called.
+        Name to a function that makes the explorer. Pixels are read, and models opened, when it is
+        called.
+
+    Raises
+    ------
+    LabError
+        If there is no such cube, run or folder.
 
     Examples
     --------
@@ -45,14 +51,17 @@ def explorers_for(
     if path is not None and path.is_dir() and next(path.glob("*/**/card.json"), None):
         return {"runs": lambda: _runs(path)}
 
+    opened = source
+    if path is not None:
+        from maestro_lab.catalogue import open_cube
+
+        opened = open_cube(str(source), root=root, **dict(options or {}))  # or says what is wrong
+
     @cache
     def cube() -> xr.DataTree:
-        from maestro_lab.catalogue import open_cube
         from maestro_lab.reopen import in_memory
 
-        if path is None:
-            return source
-        return in_memory(open_cube(str(source), root=root, **dict(options or {})))
+        return in_memory(opened)
 
     return {"cube": lambda: _cube(cube()), "bands": lambda: _bands(cube())}
 
@@ -131,4 +140,5 @@ def _probes(lab: Pretrained) -> Explorer:
     from maestro_lab.explore.probes import ProbeExplorer
     from maestro_lab.workflow import features
 
-    return ProbeExplorer(features(lab.model, lab.cube, random_encoders=1, date_draws=2), lab.cube)
+    # As notebook 04 does by default, so that its scores come out again.
+    return ProbeExplorer(features(lab.model, lab.cube, random_encoders=2, date_draws=4), lab.cube)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["save_figure", "whole"]
 
 _RC = {"svg.hashsalt": "maestro_lab", "svg.fonttype": "path", "pdf.fonttype": 42}
+_DPI = 150  # of pictures in pixels; the others are lines
 _DATED = {"svg": "Date", "pdf": "CreationDate"}
 
 
@@ -78,7 +79,7 @@ def save_figure(figure: Figure, path: str | Path) -> list[Path]:
             files.append(path.with_name(f"{path.name}.{ending}"))
             with whole(files[-1]) as temporary:
                 figure.savefig(
-                    temporary, dpi=150, bbox_inches=None if save else "tight",
+                    temporary, dpi=_DPI, bbox_inches=None if save else "tight",
                     metadata={_DATED[ending]: None} if ending in _DATED else None,
                 )  # fmt: skip
     return files

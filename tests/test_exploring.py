@@ -6,6 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from maestro_lab.cli import main
+from maestro_lab.errors import LabError
 from maestro_lab.explore import CubeExplorer
 from maestro_lab.exploring import explorers_for
 from tests.batches.cubes import small_cube
@@ -61,3 +62,10 @@ def test_the_command_serves_what_it_is_told(monkeypatch, arguments):
     assert done.exit_code == 0, done.output
     assert told["found"] == ["cube", "bands"]
     assert told["address"] == "127.0.0.1" and told["show"] is False
+
+
+def test_what_is_not_there_is_refused_before_anything_is_served(tmp_path):
+    with pytest.raises(LabError, match="nope"):
+        explorers_for(tmp_path / "nope")
+    done = CliRunner().invoke(main, ["explore", "landscap", "--no-browser"])
+    assert done.exit_code == 2 and "landscape" in done.output

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from maestro_lab.explore.picture import Picture
 
-__all__ = ["Explorer", "interactive"]
+__all__ = ["Explorer", "check_cube", "interactive"]
 
 
 def interactive() -> bool:
@@ -31,6 +31,27 @@ def interactive() -> bool:
     shell = ipython.get_ipython() if ipython else None
     kernel = getattr(shell, "kernel", None)
     return kernel is not None and getattr(kernel, "_allow_stdin", True)
+
+
+def check_cube(cube: Any) -> Any:
+    """Return a cube if it is one.
+
+    Raises
+    ------
+    ParameterError
+        If it is something else: a name, or one modality alone.
+    """
+    from maestro_lab.cubes.contract import modality_names
+
+    found = type(cube).__name__
+    if hasattr(cube, "children"):
+        if "sample" in cube.dims and modality_names(cube):
+            return cube
+        found += " without samples and modalities"
+    raise ParameterError(
+        "nothing to explore", expected="a cube, as ml.open_cube returns it", found=found,
+        do="cube = ml.open_cube(NAME), and give the cube as a whole",
+    )  # fmt: skip
 
 
 class Explorer:

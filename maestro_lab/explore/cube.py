@@ -11,7 +11,7 @@ import xarray as xr
 
 from maestro_lab.cubes.contract import TARGETS, modality_names
 from maestro_lab.errors import ParameterError
-from maestro_lab.explore.base import Explorer
+from maestro_lab.explore.base import Explorer, check_cube
 from maestro_lab.explore.controls import Choice, Number, Spot
 from maestro_lab.figures.looks import look_images, looks
 
@@ -59,7 +59,7 @@ class CubeExplorer(Explorer):
     title = "Cube explorer"
 
     def __init__(self, cube: xr.DataTree, **state: Any) -> None:
-        self.cube, self._kept = cube, (None, None)
+        self.cube, self._kept = check_cube(cube), (None, None)
         names = modality_names(cube)
         targets = list(cube[TARGETS].data_vars) if TARGETS in cube.children else []
         super().__init__(
@@ -122,6 +122,8 @@ class CubeExplorer(Explorer):
         there = np.flatnonzero(~np.isnat(days))
         clear = one["valid"].isel(time=there).mean(("y", "x")).values
         date.offer(_named(days[there], clear))
+        if not before and date.options:
+            date.value = date.values[int(clear.argmax())]  # to begin with something to be seen
         if before and date.options:
             super()._choose("date", self._date(before))
 
@@ -217,6 +219,6 @@ def _named(days: np.ndarray, clear: np.ndarray) -> list[tuple[str, str]]:
     found = []
     for day, when, share in zip(by_day, days, clear, strict=True):
         value = str(np.datetime_as_string(when, "m")) if day in several else str(day)
-        mark = f" ☁ {share:.0%}".replace("%", " %") if share < CLOUDY else ""
+        mark = f" ☁ {share:.0%} clear".replace("%", " %") if share < CLOUDY else ""
         found.append((f"{value.replace('T', ' ')}{mark}", value))
     return found

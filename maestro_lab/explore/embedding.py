@@ -11,7 +11,7 @@ import xarray as xr
 
 from maestro_lab.cubes.contract import TARGETS
 from maestro_lab.errors import ParameterError
-from maestro_lab.explore.base import Explorer
+from maestro_lab.explore.base import Explorer, check_cube
 from maestro_lab.explore.controls import Choice, Number, Spot
 
 if TYPE_CHECKING:
@@ -46,6 +46,9 @@ class EmbeddingExplorer(Explorer):
         To show; default the first one with three bands.
     best
         Patches of other places to show.
+    position
+        Leave the code of a patch's position in its window in: by default the mean of each location
+        over all windows is taken out before patches are compared.
     others
         Names and embeddings, such as those of random weights, whose effective rank and uniformity
         are told beside.
@@ -84,6 +87,7 @@ class EmbeddingExplorer(Explorer):
         modality: str = "",
         best: int = 11,
         others: Mapping[str, Embeddings] | None = None,
+        position: bool = False,
         **state: Any,
     ) -> None:
         from maestro_lab.figures.clouds import layouts
@@ -91,7 +95,9 @@ class EmbeddingExplorer(Explorer):
 
         if best not in range(12):
             raise ParameterError("patches to show", expected="0 to 11", found=best)
-        self.space = EmbeddingSpace(cube, embeddings, modality, tokens=tokens)
+        self.space = EmbeddingSpace(
+            check_cube(cube), embeddings, modality, tokens=tokens, position=position
+        )
         self.best, self.others = best, dict(others or {})
         known, last = self.space.alike.sample, self.space.grid - 1
         names = [(self.space.alike.name(int(k)), int(k)) for k in known]
@@ -185,6 +191,12 @@ class EmbeddingExplorer(Explorer):
         from maestro_lab.figures.embedding_views import frame_of
 
         places, lines = self.space.places, []
+        if self.space.position is not None:
+            share = f"{self.space.position_share:.0%}".replace("%", " %")
+            lines.append(
+                f"A code of position, the same at a location of every window, is taken out "
+                f"({share} of the variance); position=True leaves it in."
+            )
         gaps = len(places.features) - len(places.there)
         if gaps:
             lines.append(f"{gaps:,} of {len(places.features):,} patches have no data.")
@@ -266,10 +278,15 @@ def _room_words(name: str, found: dict[str, float]) -> str:
     if "effective rank" not in found:
         return f"{head}too few patches for an effective rank."
     rank, even, most = found["effective rank"], found["uniformity"], found["most"]
+    differ = found["differences"]
     if name:
-        return f"{head}effective rank {rank:.1f} of {most}, uniformity {even:.2f}."
+        return (
+            f"{head}effective rank {rank:.1f} of {most}, of differences {differ:.1f}; "
+            f"uniformity {even:.2f}."
+        )
     return (
         f"<b>Effective rank</b> {rank:.1f} of {most}: how many directions embeddings fill evenly "
-        f"(near 1 they have collapsed). <b>Uniformity</b> {even:.2f}: 0 if all point the same way, "
+        f"as they are; {differ:.1f} for how they differ from their mean (near 1 in both: they have "
+        f"collapsed). <b>Uniformity</b> {even:.2f}: 0 if all point the same way, "
         f"about -4 if they point everywhere. Measured on {found['patches']:,} patches."
     )

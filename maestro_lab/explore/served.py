@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Mapping
 from html import escape
 from typing import Any
@@ -17,6 +18,8 @@ from maestro_lab.explore.lab import spaced, state_line
 from maestro_lab.explore.picture import CSS, ESM, Picture, point
 
 __all__ = ["serve", "served_view"]
+
+_WAIT = "<i>being prepared: some seconds, with a model up to a minute ...</i>"
 
 
 class ServedImage(AnyWidgetComponent):
@@ -179,7 +182,7 @@ def serve(
             return pn.pane.HTML(f"<pre>{escape(str(error))}</pre>")
 
     def page() -> pn.Column:
-        columns = [pn.Column(pn.pane.HTML("<i>being prepared ...</i>")) for _ in explorers]
+        columns = [pn.Column(pn.pane.HTML(_WAIT)) for _ in explorers]
         makers = list(explorers.values())
         tabs = pn.Tabs(*zip(explorers, columns, strict=True))
         made: set[int] = set()
@@ -193,7 +196,15 @@ def serve(
         pn.state.onload(fill)
         return pn.Column(f"# {escape(title)}", tabs)
 
+    port = port or _free_port(address)
+    origins = [f"{name}:{port}" for name in dict.fromkeys((address, "localhost"))]
     return pn.serve(
         {"/": page}, title=title, address=address, port=port, show=show, threaded=threaded,
-        websocket_origin=[f"{address}:{port}"] if port else "*", autoreload=False,
+        websocket_origin=origins, autoreload=False,
     )  # fmt: skip
+
+
+def _free_port(address: str) -> int:
+    with socket.socket() as free:
+        free.bind((address, 0))
+        return free.getsockname()[1]

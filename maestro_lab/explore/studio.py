@@ -55,9 +55,10 @@ class ReconstructionStudio(Explorer):
         Samples, with ``train=False``.
     **state
         What is shown first: ``view`` ("images" or "errors"), ``sample`` (number in the data set),
-        ``modality``, ``date`` (number), ``bands`` (a look, or "group N"), ``hide`` (as trained, at
-        random, date, modality, location, bands), ``mask_ratio``, ``way`` (true, visible,
-        normalised), ``seed`` of the masks, and ``place`` (row and column of a patch).
+        ``modality``, ``date`` (its number, or a day near it), ``bands`` (a look, or "group N"),
+        ``hide`` (as trained, at random, date, modality, location, bands), ``mask_ratio``, ``way``
+        (true, visible, normalised), ``seed`` of the masks, and ``place`` (row and column of a
+        patch).
 
     Raises
     ------
@@ -112,6 +113,24 @@ class ReconstructionStudio(Explorer):
             raise ValueError(value)
         return row, column
 
+    def _choose(self, name: str, value: Any) -> None:
+        if name == "date" and isinstance(value, str):
+            value = self._nearest(value)
+        super()._choose(name, value)
+
+    def _nearest(self, day: str) -> Any:
+        """Return the number of the date nearest to a day; what is no day comes back."""
+        try:
+            wished = np.datetime64(day, "D")
+        except ValueError:
+            return day
+        days = np.array([label[:10] for label, _ in self.controls["date"].options], "datetime64[D]")
+        return day if np.isnat(wished) else int(np.abs(days - wished).argmin())
+
+    def _day(self, date: int) -> str:
+        """Return a date of the chosen modality in words."""
+        return {n: label for label, n in self.controls["date"].options}[date][:10]
+
     def adapt(self, name: str) -> None:
         """Offer dates and bands of the modality."""
         if name not in ("sample", "modality"):
@@ -129,6 +148,7 @@ class ReconstructionStudio(Explorer):
             several = groups if len(groups) > 1 else []
             self.controls["bands"].offer([*((n, n) for n in colours), *several])
             place = self.controls["place"]
+            place.words = f"(row, column) of a patch, 0 to {m.grid - 1}"
             place.value = tuple(min(v, m.grid - 1) for v in place.value)
 
     def bands_of(self, modality: str, bands: str) -> tuple[str, ...]:
@@ -186,7 +206,7 @@ class ReconstructionStudio(Explorer):
         number = int(self.data.index[state["sample"]])
         return studio_view(
             self.reconstruction(**state),
-            sample=str(number),
+            sample=f"{state['sample']} (number {number} of the cube)",
             modality=name,
             date=state["date"],
             bands=self.bands_of(name, state["bands"]),
@@ -200,7 +220,7 @@ class ReconstructionStudio(Explorer):
         """Say what is hidden."""
         share = f"{state['mask_ratio']:.0%}".replace("%", " %")
         words = {
-            "date": f"date {state['date'] + 1}", "modality": f"all of {state['modality']}",
+            "date": self._day(state["date"]), "modality": f"all of {state['modality']}",
             "location": "location {} {}".format(*state["place"]),
             "bands": "bands " + " ".join(self.bands_of(state["modality"], state["bands"])),
         }  # fmt: skip
@@ -246,7 +266,7 @@ def _dates(series: Any) -> list[tuple[str, int]]:
     for k, (year, day, _) in enumerate(series.dates[0].tolist()):
         when = pd.Timestamp(year, 1, 1) + pd.Timedelta(days=day - 1)
         valid = 1.0 if series.valid is None else float(series.valid[0, k].float().mean())
-        mark = "" if valid >= 0.5 else f" ☁ {valid:.0%}".replace("%", " %")
+        mark = "" if valid >= 0.5 else f" ☁ {valid:.0%} clear".replace("%", " %")
         found.append((f"{when:%Y-%m-%d}{mark}", k))
     return found
 

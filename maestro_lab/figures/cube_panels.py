@@ -19,6 +19,7 @@ from maestro_lab.figures.style import COLOURS, GREY, WIDTH, bare, finish, styled
 __all__ = ["CLASS_COLOURS", "day_name", "move_cube", "moving_parts", "paint_cube"]
 
 _LARGE, _TOP, _LEFT, _RIGHT = 2.75, 0.62, 0.78, 0.95  # inches
+_STRIPES = 96  # points along an image that stripes are drawn in
 _TALL, _LOW, _GAP, _FOOT = 1.25, 0.72, 0.16, 0.2
 CLASS_COLOURS = (*COLOURS[:6], "#F0E442", "#882255", "#44AA99", "#999933", "#AA4499", "#332288")
 
@@ -90,6 +91,8 @@ def _draw_image(axes: Axes, data: xr.Dataset, name: str, *, large: bool = False)
     side = about["gsd"] * np.array([image.shape[1], image.shape[0]])
     extent = (0, side[0], side[1], 0)
     bare(axes)
+    for spine in axes.spines.values():
+        spine.set(visible=True, color="#BBBBBB", lw=0.5)
     if f"bad_{name}" not in data:
         axes.set(xlim=(0, side[0]), ylim=(side[1], 0), facecolor="#EEEEEE")
         axes.text(0.5, 0.5, "missing", ha="center", va="center", transform=axes.transAxes)
@@ -109,10 +112,14 @@ def _draw_image(axes: Axes, data: xr.Dataset, name: str, *, large: bool = False)
 
 
 def _veil(data: xr.Dataset, name: str) -> np.ndarray:
-    """Return white, mostly opaque where a pixel is not valid."""
+    """Return stripes where a pixel is not valid, some to each pixel of a small image."""
     bad = data[f"bad_{name}"].values
+    fine = max(1, _STRIPES // max(bad.shape))
+    bad = np.kron(bad, np.ones((fine, fine), bool))
+    rows, columns = np.indices(bad.shape)
     veil = np.zeros((*bad.shape, 4))
-    veil[bad] = 1, 1, 1, 0.62
+    veil[bad] = 1, 1, 1, 0.45
+    veil[bad & ((rows + columns) % 8 < 2)] = 0.2, 0.2, 0.2, 0.75
     return veil
 
 
@@ -178,12 +185,14 @@ def _draw_course(axes: Axes, data: xr.Dataset, name: str, *, last: bool) -> None
     course, clear = data[f"course_{name}"], data[f"clear_{name}"].values
     days = _days(data, name)
     bands, shown = (data.attrs["courses"][name][k] for k in ("bands", "shown"))
+    colours = _band_colours(data)
     for k, band in enumerate(bands):
         values = course.values[:, k]
+        colour = colours[band]
         there = np.isfinite(values)
         axes.plot(
-            days[there], values[there], "-" if k < len(COLOURS) else "--", marker=".", ms=3,
-            lw=1.4 if band in shown else 0.7, color=COLOURS[k % len(COLOURS)], label=band,
+            days[there], values[there], "-" if colour < len(COLOURS) else "--", marker=".", ms=3,
+            lw=1.4 if band in shown else 0.7, color=COLOURS[colour % len(COLOURS)], label=band,
         )  # fmt: skip
     cloudy = days[clear < 0.5]
     axes.plot(
@@ -202,6 +211,18 @@ def _draw_course(axes: Axes, data: xr.Dataset, name: str, *, last: bool) -> None
         labelspacing=0.15, ncols=1 if len(bands) <= 7 else 2, columnspacing=0.5,
         handletextpad=0.4,
     )  # fmt: skip
+
+
+def _band_colours(data: xr.Dataset) -> dict[str, int]:
+    """Return a colour for each band of all courses; those of one course differ."""
+    found: dict[str, int] = {}
+    for course in data.attrs["courses"].values():
+        taken = {found[b] for b in course["bands"] if b in found}
+        for band in course["bands"]:
+            if band not in found:
+                found[band] = next(k for k in range(99) if k not in taken)
+                taken.add(found[band])
+    return found
 
 
 def _days(data: xr.Dataset, name: str) -> np.ndarray:

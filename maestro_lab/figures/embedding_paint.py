@@ -137,10 +137,8 @@ def _point_colours(data: xr.Dataset) -> np.ndarray:
     if told["kind"] == "class":
         table = mpl.colors.to_rgba_array(CLASS_COLOURS)
         shown = _classes(data)
-        position = {number: k for k, number in enumerate(shown)}
-        for k in np.flatnonzero(known):
-            if int(values[k]) in position:
-                found[k] = table[position[int(values[k])]]
+        for number in shown:  # a class has one colour, here and in the cube explorer
+            found[known & (values == number)] = table[number % len(table)]
     elif told["kind"] == "month":
         found[known] = mpl.colormaps["twilight"](values[known] / 12)
     else:
@@ -161,7 +159,7 @@ def _names(axes: Axes, data: xr.Dataset) -> None:
     """Say beside the points what their colours are called."""
     told, values = data.attrs, data["value"].values
     shown = _classes(data) if told["kind"] == "class" else []
-    colours = [CLASS_COLOURS[k] for k in range(len(shown))]
+    colours = [CLASS_COLOURS[k % len(CLASS_COLOURS)] for k in shown]
     names = [textwrap.shorten(told["names"][k], 19, placeholder="…") for k in shown]
     if told["kind"] == "class" and not np.isin(values, shown).all():
         colours, names = [*colours, _UNKNOWN], [*names, "other, unknown"]

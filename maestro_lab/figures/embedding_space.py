@@ -14,7 +14,7 @@ from maestro_lab.errors import ParameterError
 from maestro_lab.figures.alike import Alike
 from maestro_lab.figures.clouds import Cloud
 from maestro_lab.training.embed import Embeddings
-from maestro_lab.training.spread import spread
+from maestro_lab.training.spread import effective_rank, spread
 from maestro_lab.training.token_table import TokenTable
 
 __all__ = ["MONTHS", "Colouring", "EmbeddingSpace", "room"]
@@ -63,6 +63,9 @@ class EmbeddingSpace:
         As :class:`~maestro_lab.figures.alike.Alike` takes them.
     tokens
         Of the same samples; default none.
+    position
+        Leave in what all windows have in common at a location: tokens carry a code of their place
+        in the window, which says nothing about the ground. It can be told from 8 places on.
     most
         Points to draw at most.
     seed
@@ -81,11 +84,16 @@ class EmbeddingSpace:
         modality: str = "",
         *,
         tokens: TokenTable | None = None,
+        position: bool = False,
         most: int = 3000,
         seed: int = 0,
     ) -> None:
         self.cube, self.embeddings = cube, embeddings
         self.alike = Alike(cube, embeddings, modality)
+        self.position = None if position else self._position()
+        if self.position is not None:
+            ground = replace(embeddings, features=embeddings.features - self.position)
+            self.alike = Alike(cube, ground, modality)
         self.grid = embeddings.grid
         sample, place = np.indices((len(self.alike.sample), self.grid**2))
         patch = [self.alike.sample[sample], *np.divmod(place, self.grid)]
@@ -102,14 +110,29 @@ class EmbeddingSpace:
     @cached_property
     def room(self) -> dict[str, float]:
         """Effective rank and uniformity, as :func:`room` returns them."""
-        return room(self.embeddings)
+        return room(self.embeddings, self._ground())
+
+    def _position(self) -> np.ndarray | None:
+        """Return the mean of each location (location, width), None for a few places."""
+        features = self.embeddings.features
+        if len(np.unique(self.alike.places)) < _PLACES:
+            return None
+        count = np.isfinite(features).sum(0)
+        return (np.nansum(features, 0) / np.maximum(count, 1)).astype(np.float32)
+
+    @cached_property
+    def position_share(self) -> float:
+        """Share of the variance that the code of position is."""
+        features = np.asarray(self.embeddings.features, float)
+        mean = np.nanmean(features.reshape(-1, features.shape[-1]), 0)
+        whole, left = (np.nansum((features - m) ** 2) for m in (mean, self.position))
+        return float(1 - left / max(whole, 1e-12))
 
     def _ground(self) -> np.ndarray:
-        """Return features (row, width) without the mean of each location, a code of position."""
+        """Return features (row, width), the code of position taken out if it is to be."""
         features = np.asarray(self.embeddings.features, np.float32)
-        if len(np.unique(self.alike.places)) >= _PLACES:
-            count = np.isfinite(features).sum(0)
-            features = features - np.nansum(features, 0) / np.maximum(count, 1)
+        if self.position is not None:
+            features = features - self.position
         return features.reshape(-1, features.shape[-1])
 
     def _known(self, tokens: TokenTable) -> TokenTable:
@@ -202,27 +225,35 @@ class EmbeddingSpace:
         return Colouring("number", number, f"{label} ({target.units})".removesuffix(" ()"))
 
 
-def room(embeddings: Embeddings, *, seed: int = 0) -> dict[str, float]:
+def room(
+    embeddings: Embeddings, ground: np.ndarray | None = None, *, seed: int = 0
+) -> dict[str, float]:
     """Return effective rank and uniformity of embeddings, and how many patches tell them.
 
     Parameters
     ----------
     embeddings
         Patches without data do not count; of many, a random choice of 2048 does.
+    ground
+        The same rows once the code of position is taken out; default as they are.
     seed
         Of the choice.
 
     Returns
     -------
     dict
-        ``effective rank``, ``uniformity``, ``patches``, and ``most``, the rank they could have;
-        without the first two where there are fewer than 2 patches.
+        ``effective rank`` and ``uniformity`` of embeddings as they are, ``differences``, the
+        effective rank of ``ground`` less its mean, ``patches``, and ``most``, the rank they could
+        have; without the first three where there are fewer than 2 patches.
     """
     rows = np.asarray(embeddings.features).reshape(-1, embeddings.features.shape[-1])
-    rows = rows[np.isfinite(rows).all(1)]
-    rows = np.random.default_rng(seed).permutation(rows)[:_MEASURED]
-    found = {"patches": len(rows), "most": min(rows.shape)}
-    return found | (spread(rows) if len(rows) > 1 else {})
+    there = np.flatnonzero(np.isfinite(rows).all(1))
+    there = np.random.default_rng(seed).permutation(there)[:_MEASURED]
+    found = {"patches": len(there), "most": min(len(there), rows.shape[-1])}
+    if len(there) < 2:
+        return found
+    differences = effective_rank((rows if ground is None else ground)[there], centred=True)
+    return found | spread(rows[there]) | {"differences": differences}
 
 
 def _named(values: np.ndarray, label: str) -> Colouring:

@@ -182,7 +182,10 @@ def _title(space: EmbeddingSpace, view: EmbeddingView) -> str:
     if "effective rank" not in found:
         return words
     rank, even = found["effective rank"], found["uniformity"]
-    return f"{words}; effective rank {rank:.1f} of {found['most']}, uniformity {even:.2f}"
+    return (
+        f"{words}; effective rank {rank:.1f} of {found['most']} "
+        f"({found['differences']:.1f} of differences), uniformity {even:.2f}"
+    )
 
 
 def _colours(space: EmbeddingSpace, frame: np.ndarray) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 
 import numpy as np
@@ -89,7 +90,7 @@ def _error_panel(figure: Figure, axes: Axes, data: pd.DataFrame) -> None:
         most = float(np.nanquantile(error, 0.98)) or 1.0
         shown = _squares(axes, data, error, "cividis", (0, most))
         title, words = "error", "root mean squared error"
-        words += "" if narrow() else f"\n{attrs['label']}"
+        words = "\n".join(textwrap.wrap(words, 22))
     else:
         shown = _squares(axes, data, error, _greys_to_red(), (0, 1))
         words = "share that is wrong" if ((error > 0) & (error < 1)).any() else ""

@@ -32,6 +32,7 @@ __all__ = ["class_score_bars", "few_shot_curves", "leakage_histogram"]
 _MARKERS = "osD^vP*"
 _SCORES = {"f1": "F1 score", "r2": "R²", "mae": "mean absolute error"}
 _BINS = 40
+_LEAST = -1.5  # R² that bars reach down to
 
 
 def _paint_few_shot(data: pd.DataFrame) -> Figure:
@@ -155,6 +156,10 @@ def _paint_class_scores(data: pd.DataFrame) -> Figure:
         unit = f" ({data.attrs['units']})" if data.attrs["units"] else ""
         axes.set_xlabel(_SCORES[score] + (unit if score == "mae" else ""))
         axes.set_xlim(*_range(score, mine, trivial))
+        for row, value in zip(rows, mine["score"], strict=True):
+            if value < _LEAST:  # truth that hardly varies; the rest could not be seen beside it
+                axes.annotate(f" {value:,.0f}", (axes.get_xlim()[0], row), va="center",
+                              fontsize=7, color="white")  # fmt: skip
         axes.axvline(0, color="black", lw=0.6)
         axes.grid(axis="x", alpha=0.3, lw=0.5)
         handles, words = axes.get_legend_handles_labels()
@@ -175,7 +180,8 @@ def _range(score: str, mine: pd.DataFrame, trivial: pd.DataFrame) -> tuple[float
     most = float(np.nanmax(np.r_[scores, mine["high"]])) * 1.04
     if score == "mae":
         return 0.0, most or 1.0
-    return max(float(np.nanmin(np.r_[scores, mine["low"]])), scores.min() - 0.3) - 0.03, 1.0
+    low = max(float(np.nanmin(np.r_[scores, mine["low"]])), scores.min() - 0.3) - 0.03
+    return max(low, _LEAST), 1.0
 
 
 @painted_by(_paint_class_scores)

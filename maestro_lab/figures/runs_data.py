@@ -92,7 +92,12 @@ def numeric_results(table: pd.DataFrame) -> list[str]:
     """
     names = [c for c in table if str(c).startswith("result.")] + ["seconds"]
     kept = [c for c in names if c in table and np.isfinite([_number(v) for v in table[c]]).any()]
-    return [c.removeprefix("result.") for c in kept]
+    # What was measured with an interval is what runs are compared by; parts and counts are not.
+    minor = [c.startswith("result.step") or "/" in c or c == "seconds" for c in kept]
+    rank = [
+        0 if f"{c} interval" in table else 1 + late for c, late in zip(kept, minor, strict=True)
+    ]
+    return [kept[k].removeprefix("result.") for k in np.argsort(rank, kind="stable")]
 
 
 def differing(table: pd.DataFrame) -> list[str]:

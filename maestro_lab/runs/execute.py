@@ -22,7 +22,7 @@ from maestro_lab.runs.folder import TOKEN, Run, open_run
 from maestro_lab.runs.kernel import Live, load_notebook, run_notebook
 from maestro_lab.runs.outcome import ExecutionError, Outcome
 from maestro_lab.runs.parameters import Parameter, check, read_parameters
-from maestro_lab.runs.place import make_folder
+from maestro_lab.runs.place import make_folder, run_name
 from maestro_lab.runs.report import keep_notebook
 
 if TYPE_CHECKING:
@@ -134,10 +134,10 @@ def _begin(
     values = {p.name: p.default for p in declared if p.name != "run_folder"} | given
     # Asked before the folder is there: git would call the tree dirty because of it.
     circumstances = cards.circumstances(notebook.parent)
-    card = {"notebook": notebook.stem, "status": "running", "parameters": values}
+    card = {"notebook": run_name(notebook), "status": "running", "parameters": values}
     card |= {"seed": values.get("seed"), **circumstances, **cards.owner()}
     card |= {"source": str(notebook.resolve()), "cwd": str(Path.cwd()), "token": token}
-    run = Run(make_folder(notebook.stem, folder))
+    run = Run(make_folder(run_name(notebook), folder))
     try:
         _write_card(run, card)
     except RunError:
@@ -165,11 +165,11 @@ def _resume(
             expected="a run that stopped before its end",
             found=f"one with status {status!r}",
         )
-    if card.get("notebook") != notebook.stem:
+    if card.get("notebook") != run_name(notebook):
         raise RunError(
             f"{run.shown} is a run of another notebook",
             expected=card.get("notebook"),
-            found=notebook.stem,
+            found=run_name(notebook),
         )
     card["parameters"] = _agreed(declared, card.get("parameters", {}), given)
     _await_kernel(run, card)

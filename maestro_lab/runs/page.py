@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["document", "embed", "notebook_html", "read_notebook"]
 
 _HERE = Path(__file__).parent
+_NOTEBOOK = re.compile(r"^(?!(?:https?:)?//).*\.ipynb(?:#.*)?$")
 _REMOTE = re.compile(r"\s*(?:https?:)?//", re.IGNORECASE)
 _REMOTE_CSS = re.compile(r"@import[^;]*//[^;]*;|url\(\s*['\"]?(?:https?:)?//[^)]*\)", re.IGNORECASE)
 _LOADING = ("src", "srcset", "href", "xlink:href", "data", "poster")
@@ -135,6 +136,9 @@ def _go_offline(soup: BeautifulSoup) -> None:
     for tag in soup.find_all(True):
         if tag.name != "a" and any(_REMOTE.match(str(tag.get(name, ""))) for name in _LOADING):
             _unload(soup, tag)
+    for link in soup.find_all("a", href=_NOTEBOOK):
+        link.name = "span"  # notebooks do not lie beside the page
+        del link["href"]
     for style in soup.find_all("style"):
         style.string = _REMOTE_CSS.sub("", style.get_text())
     for tag in soup.find_all(style=True):

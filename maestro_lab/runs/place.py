@@ -8,7 +8,7 @@ from pathlib import Path
 from maestro_lab.errors import RunError
 from maestro_lab.runs.card import status_of
 
-__all__ = ["make_folder"]
+__all__ = ["make_folder", "run_name"]
 
 
 def make_folder(notebook: str, folder: Path | None = None) -> Path:
@@ -41,6 +41,17 @@ def make_folder(notebook: str, folder: Path | None = None) -> Path:
             found=f"{error.filename or folder}: {error.strerror}",
             do="name another one with --run",
         ) from error
+
+
+def run_name(notebook: Path) -> str:
+    """Return what runs of a notebook are called; solutions are told apart from their lesson.
+
+    Examples
+    --------
+    >>> run_name(Path("notebooks/04_probe.ipynb")), run_name(Path("solutions/04_probe.ipynb"))
+    ('04_probe', '04_probe_solutions')
+    """
+    return notebook.stem + "_solutions" * (notebook.absolute().parent.name == "solutions")
 
 
 def _above_notebooks(here: Path) -> Path:

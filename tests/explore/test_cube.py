@@ -234,3 +234,32 @@ def _with_hole(cover: xr.DataArray) -> xr.DataArray:
     values = cover.values.copy()
     values[0, 0, 0] = 9
     return cover.copy(data=values).assign_attrs(missing=9)
+
+
+@pytest.mark.parametrize("wrong", ["landscape", None, 3])
+def test_what_is_no_cube_is_refused(wrong):
+    with pytest.raises(ParameterError, match=r"a cube, as ml\.open_cube returns it"):
+        CubeExplorer(wrong)
+
+
+def test_a_modality_alone_is_no_cube(cube):
+    with pytest.raises(ParameterError, match="without samples and modalities"):
+        CubeExplorer(cube["s2"])
+
+
+def test_it_begins_with_the_clearest_date(cube):
+    explorer = CubeExplorer(cube)
+    clear = cube["s2"]["valid"].values[0].mean((1, 2))
+    assert explorer.controls["date"].values.index(explorer.state["date"]) == clear.argmax()
+
+
+def test_a_band_has_one_colour_in_all_courses_and_another_than_its_neighbours(cube):
+    one = cube["s2"].to_dataset(inherit=False)
+    both = cube_of({"a": one, "b": one.isel(band=[1, 3, 0])}, splits=["train", "test"] * 4)
+    figure = CubeExplorer(both).static()
+    colours = {
+        name: {ln.get_label(): ln.get_color() for ln in panel(figure, f"course:{name}").lines[:n]}
+        for name, n in (("a", 4), ("b", 3))
+    }
+    assert all(colours["a"][band] == colour for band, colour in colours["b"].items())
+    assert len(set(colours["a"].values())) == 4

@@ -175,7 +175,7 @@ def test_what_is_missing_is_said(cube):
 def test_others_are_measured_beside(cube):
     narrow = made_embeddings(width=2)
     words = text(EmbeddingExplorer(cube, made_embeddings(), others={"random <weights>": narrow}))
-    assert "random &lt;weights&gt;" in words and "of 2, uniformity" in words
+    assert "random &lt;weights&gt;" in words and "of 2, of differences" in words
 
 
 def test_the_chosen_patch_is_told_in_the_words_of_the_colours(cube):

@@ -178,3 +178,14 @@ def test_one_date_and_one_band(cube):
     studio = ReconstructionStudio(build(data), data)
     assert studio.picture().png
     assert [label for label, _ in studio.controls["bands"].options] == ["elevation"]
+
+
+def test_a_date_may_be_a_day(studio):
+    days = [label[:10] for label, _ in studio.controls["date"].options]
+    assert studio.set(date=days[2]).state["date"] == 2
+    studio.set(hide="date", mask_ratio=0.3)
+    assert f"hidden: {days[2]}" in studio.static().get_suptitle()
+    with pytest.raises(ParameterError, match="control 'date'"):
+        studio.set(date="yesterday")
+    with pytest.raises(ParameterError, match="0 to 2"):
+        studio.set(place=(50, 50))

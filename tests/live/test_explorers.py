@@ -35,6 +35,17 @@ table = Features({"random weights": [rng.normal(size=(500, 4, 6))],
                      "pretrained encoder": [rng.normal(size=(500, 4, 6))]}, np.arange(500), 2)
 explorer = explore.ProbeExplorer(table, cube, target="biomass", draws=20)
 """,
+    "runs": """
+import pandas as pd
+many = pd.DataFrame({
+    "run": [f"run-{k}" for k in range(6)], "notebook": "02_pretrain",
+    "status": ["completed"] * 5 + ["failed"], "seconds": 10.0,
+    "param.mask_ratio": [0.5, 0.5, 0.75, 0.75, 0.9, 0.9],
+    "param.fusion": ["group", "mod"] * 3,
+    "result.val_loss": [0.5, 0.52, 0.47, 0.49, 0.51, None],
+})
+explorer = explore.RunsExplorer(many)
+""",
     "bands": "explorer = explore.BandExplorer(cube, 's2', statistic='overlap', groups=3)",
 }
 
@@ -68,7 +79,9 @@ def box_of(page, name):
     return box
 
 
-@pytest.mark.parametrize(("name", "least"), [("cube", 6), ("studio", 8), ("embedding", 5)])
+@pytest.mark.parametrize(
+    ("name", "least"), [("cube", 6), ("studio", 8), ("embedding", 5), ("runs", 3)]
+)
 def test_every_control_moves_the_picture(page, twins, name, least):
     box = box_of(page, name)
     assert drive(box, twins[name]) >= least
@@ -139,6 +152,20 @@ def test_a_box_around_points_shows_their_patches(page, twins):
     state = settled(box, twin, state)[0]
     assert state["selected"], "the box held points"
     shot(box, "embedding_selected")
+
+
+def test_a_box_around_runs_chooses_them(page, twins):
+    box, twin = box_of(page, "runs"), twins["runs"]
+    twin.set(result="val_loss", parameter="mask_ratio", colour="", view="small multiples")
+    box.locator("button", has_text="small multiples").click()
+    for k, option in ((1, "val_loss"), (2, "mask_ratio"), (3, "nothing")):
+        box.locator("select").nth(k).select_option(option)
+    time.sleep(1)
+    state = settled(box, twin)[0]
+    drag(box, twin, "result:val_loss", (0.6, 0.46), (0.8, 0.5))
+    assert settled(box, twin, state)[0]["chosen"] == ["run-2", "run-3"]
+    assert "failed" in box.inner_text()
+    shot(box, "runs_chosen")
 
 
 def test_band_groups_follow_the_controls(page):
