@@ -31,7 +31,7 @@ def main(runs: str, treesatai: str = "") -> None:
     figure = figures.synthetic_and_real(ml.open_cube("landscape", samples=160), real)
     figure.savefig(HERE / "realism.png", dpi=90, bbox_inches="tight")
     for name, explorer in explorers(runs).items():
-        explorer.static().savefig(HERE / f"{name}.png", dpi=110)
+        explorer.static().savefig(HERE / f"{name}.png", dpi=100)
 
 
 def explorers(runs: str) -> dict[str, explore.Explorer]:
@@ -42,7 +42,7 @@ def explorers(runs: str) -> dict[str, explore.Explorer]:
     everything = ml.dataset_for(lab.model.config, lab.cube, split=None)
     return {
         "cube_view": explore.CubeExplorer(
-            landscape, sample=21, date="2021-06-20", target="land_cover", pixel=(32.0, 22.0)
+            landscape, sample=37, date="2021-06-01", target="land_cover", pixel=(32.0, 22.0)
         ),
         "studio_view": explore.ReconstructionStudio(
             lab.model, held_out, sample=3, hide="date", date=4, mask_ratio=0.5, way="visible"
