@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 __all__ = ["save_figure", "whole"]
 
 _RC = {"svg.hashsalt": "maestro_lab", "svg.fonttype": "path", "pdf.fonttype": 42}
-_DPI = 150  # of pictures in pixels; the others are lines
 _DATED = {"svg": "Date", "pdf": "CreationDate"}
 
 
@@ -43,7 +42,7 @@ def whole(path: Path) -> Iterator[Path]:
         raise
 
 
-def save_figure(figure: Figure, path: str | Path) -> list[Path]:
+def save_figure(figure: Figure, path: str | Path, *, dpi: int = 150) -> list[Path]:
     """Save a figure as svg, pdf and png with fonts embedded, and its data if it holds them.
 
     The same figure gives the same bytes. A figure of :mod:`maestro_lab.figures` is saved in its
@@ -56,6 +55,8 @@ def save_figure(figure: Figure, path: str | Path) -> list[Path]:
         see :mod:`maestro_lab.figures.drawn`.
     path
         Where, without an ending.
+    dpi
+        Pixels of an inch of the png.
 
     Returns
     -------
@@ -79,7 +80,7 @@ def save_figure(figure: Figure, path: str | Path) -> list[Path]:
             files.append(path.with_name(f"{path.name}.{ending}"))
             with whole(files[-1]) as temporary:
                 figure.savefig(
-                    temporary, dpi=_DPI, bbox_inches=None if save else "tight",
+                    temporary, dpi=dpi, bbox_inches=None if save else "tight",
                     metadata={_DATED[ending]: None} if ending in _DATED else None,
                 )  # fmt: skip
     return files

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import difflib
 import os
 import sys
 from collections.abc import Callable, Mapping
@@ -52,6 +53,13 @@ def check_cube(cube: Any) -> Any:
         "nothing to explore", expected="a cube, as ml.open_cube returns it", found=found,
         do="cube = ml.open_cube(NAME), and give the cube as a whole",
     )  # fmt: skip
+
+
+def _did_you_mean(control: Control, value: Any) -> str | None:
+    """Return the option that comes nearest to what was written."""
+    words = [v for v in getattr(control, "values", ()) if isinstance(v, str)]
+    close = difflib.get_close_matches(value, words, 1) if isinstance(value, str) else []
+    return f"did you mean {close[0]!r}?" if close else None
 
 
 class Explorer:
@@ -113,8 +121,9 @@ class Explorer:
             control.value = control.check(value)
         except (ValueError, TypeError) as error:
             raise ParameterError(
-                f"control {name!r}", expected=control.legal, found=repr(value)
-            ) from error
+                f"control {name!r}", expected=control.legal, found=repr(value),
+                do=_did_you_mean(control, value),
+            ) from error  # fmt: skip
         self.adapt(name)
 
     def adapt(self, name: str) -> None:

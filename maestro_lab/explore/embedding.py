@@ -119,6 +119,11 @@ class EmbeddingExplorer(Explorer):
         self.set(**state)
 
     def _choose(self, name: str, value: Any) -> None:
+        if name == "points" and value == "tokens" and self.space.token_cloud is None:
+            raise ParameterError(
+                "tokens to draw", expected="an explorer that was given some", found="none",
+                do="EmbeddingExplorer(..., tokens=ml.embed_tokens(model, data))",
+            )  # fmt: skip
         super()._choose(name, self._sample(value) if name == "sample" else value)
 
     def _sample(self, value: Any) -> int:

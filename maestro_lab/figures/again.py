@@ -67,7 +67,8 @@ def paint_again(
         try:
             figure = read_drawn(path).paint(width)
             target.mkdir(parents=True, exist_ok=True)
-            yield save_figure(figure, target / name)
+            # what goes to a venue is printed
+            yield save_figure(figure, target / name, dpi=150 if width is None else 300)
         except RunError as error:
             yield error
         except OSError as error:

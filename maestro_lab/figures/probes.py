@@ -27,6 +27,9 @@ from maestro_lab.training.scores import NAMES
 __all__ = ["predicted_and_true", "probe_scores"]
 
 
+_ENOUGH = 5  # blocks to resample
+
+
 def _paint_scores(data: pd.DataFrame) -> Figure:
     names, methods = (list(dict.fromkeys(data[c])) for c in ("features", "probe"))
     height = 0.9 + 0.45 * len(names)
@@ -52,7 +55,8 @@ def _paint_scores(data: pd.DataFrame) -> Figure:
             axes.set_xlabel(NAMES[data.attrs["metric"]])
         if data.attrs["title"]:
             blocks = data["blocks"].iloc[0]
-            figure.suptitle(f"{data.attrs['title']}, {blocks} held-out blocks", fontsize=9)
+            few = "\n(so few that the intervals mean little)" if blocks < _ENOUGH else ""
+            figure.suptitle(f"{data.attrs['title']}, {blocks} held-out blocks{few}", fontsize=9)
     return finish(figure)
 
 
