@@ -37,6 +37,7 @@ $(READY): pyproject.toml constraints.txt
 	  $(BIN)/python -m pip install -q -c constraints.txt -e '.[demo,lab,hub,olmoearth,stac,dev]'; \
 	fi
 	@touch $(READY)
+	@echo "Installed. Next: make lab, or $(BIN)/maestro-lab run notebooks/00_tour.ipynb"
 
 demo: $(READY)
 	@BIN=$(BIN) sh notebooks/demo.sh $(CUBE)

@@ -37,7 +37,7 @@ def control_widget(name: str, control: Control) -> widgets.Widget:
     if isinstance(control, Choice):
         options = {"options": control.shown, "value": control.value}
         if control.look == "slider":
-            wide = widgets.Layout(width="460px")
+            wide = widgets.Layout(width="540px")
             return widgets.SelectionSlider(continuous_update=False, layout=wide, **options, **style)
         if control.look == "buttons":
             wide = widgets.Layout(width="max-content")

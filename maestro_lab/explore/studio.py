@@ -245,7 +245,7 @@ class ReconstructionStudio(Explorer):
             for name, values in zip(GUESSES, guesses, strict=True)
         ]
         return (
-            f"<div class='maestro-words'>L1 of hidden pixels, all dates of "
+            f"<div class='maestro-words'>L1 of hidden pixels of this sample, all dates of "
             f"{escape(state['modality'])}, normalised: {', '.join(shown)}</div>"
         )
 

@@ -217,11 +217,11 @@ def _band_colours(data: xr.Dataset) -> dict[str, int]:
     """Return a colour for each band of all courses; those of one course differ."""
     found: dict[str, int] = {}
     for course in data.attrs["courses"].values():
-        taken = {found[b] for b in course["bands"] if b in found}
+        shared = any(band in found for band in course["bands"])
+        start = max(found.values()) + 1 if shared else 0  # other sensors may begin anew
         for band in course["bands"]:
             if band not in found:
-                found[band] = next(k for k in range(99) if k not in taken)
-                taken.add(found[band])
+                found[band], start = start, start + 1
     return found
 
 
