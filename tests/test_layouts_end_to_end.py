@@ -7,6 +7,7 @@ import pytest
 
 import maestro_lab as ml
 from maestro_lab.cubes.contract import modality_names
+from maestro_lab.datasets import check_cube
 from maestro_lab.models.weights import load_model
 from maestro_lab.runs.yaml12 import yaml_value
 from tests.cubes.sources import layouts
@@ -85,9 +86,10 @@ def test_from_native_files_to_probes(entry, tmp_path):
 
 def in_this_process(store, contract, dates, target, tmp_path):
     """Pretrain on a few windows and probe, by the functions that the notebooks call."""
-    cube, config = ml.open_cube(store), ml.MaestroConfig(contract, size="nano")
+    config = ml.MaestroConfig(contract, size="nano")
+    cube = check_cube(config, ml.open_cube(store))  # cut into the windows of the model
     model = ml.build_model(config, 0)
-    train = ml.CubeDataset(cube, contract, samples=np.flatnonzero(cube["split"] == "train")[:1])
+    train = ml.CubeDataset(cube, contract, samples=np.flatnonzero(cube["split"] == "train")[:4])
     training = ml.TrainingConfig(epochs=1, batch_size=4 if len(train) < 16 else 32)
     fitted = ml.pretrain(model, train, training, folder=tmp_path)
     assert np.isfinite(fitted.metrics[-1]["loss"])

@@ -137,7 +137,7 @@ def compare(version: str, size: str, tensors: dict, patch: int, gsd: int, folder
 
 @steady
 @pytest.mark.parametrize("version", VERSIONS)
-@settings(max_examples=24)
+@settings(max_examples=16)
 @given(data=st.data())
 def test_any_sample_of_a_micro_model(version, data, tmp_path_factory):
     tensors, patch = data.draw(inputs(version))
