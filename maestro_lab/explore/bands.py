@@ -59,6 +59,7 @@ class BandExplorer(Explorer):
 
     def __init__(self, cube: xr.DataTree | Survey, modality: str = "", **state: Any) -> None:
         self.survey = cube if isinstance(cube, Survey) else Survey(cube)
+        self._drawn: tuple[dict[str, Any], tuple[Grouping, Stability | None]] | None = None
         names = self.survey.modalities
         most = max(self.survey.cube[name].sizes["band"] for name in names)
 
@@ -90,20 +91,25 @@ class BandExplorer(Explorer):
         """Draw the static twin: histograms, tree, distances, and how sure the groups are."""
         from maestro_lab.figures.bands import band_overview
 
-        grouping = self.grouping(**state)
-        return band_overview(grouping, draw_again(grouping, state["bootstrap"], draws=DRAWS))
+        return band_overview(*self._sure(state))
+
+    def _sure(self, state: dict[str, Any]) -> tuple[Grouping, Stability | None]:
+        """Return the groups, and how sure they are: drawn again once for words and plots."""
+        if self._drawn is None or self._drawn[0] != state:
+            grouping = self.grouping(**state)
+            found = grouping, draw_again(grouping, state["bootstrap"], draws=DRAWS)
+            self._drawn = (dict(state), found)
+        return self._drawn[1]
 
     def words(self, **state: Any) -> str:
         """Return the groups, and how sure they are."""
-        grouping = self.grouping(**state)
-        return _heading(grouping, draw_again(grouping, state["bootstrap"], draws=DRAWS))
+        return _heading(*self._sure(state))
 
     def plots(self, **state: Any) -> hv.Layout:
         """Return holoviews plots of histograms, distances, tree and draws."""
         import holoviews.plotting.bokeh  # noqa: F401  the options below are bokeh's
 
-        grouping = self.grouping(**state)
-        return _plots(grouping, draw_again(grouping, state["bootstrap"], draws=DRAWS))
+        return _plots(*self._sure(state))
 
 
 def _heading(grouping: Grouping, sure: Stability | None) -> str:

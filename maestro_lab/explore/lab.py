@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from html import escape
 from typing import Any
 
 import anywidget
 import ipywidgets as widgets
 import traitlets
 
-from maestro_lab.errors import LabError
 from maestro_lab.explore.base import Explorer
 from maestro_lab.explore.controls import Choice, Control, Number, Switch
-from maestro_lab.explore.picture import CSS, ESM, Picture, point
+from maestro_lab.explore.following import Following
+from maestro_lab.explore.picture import CSS, ESM, Picture
 
-__all__ = ["PointedImage", "control_widget", "lab_view", "load_holoviews", "spaced", "state_line"]
+__all__ = ["PointedImage", "control_widget", "lab_view", "load_holoviews"]
 
 _WRAPPED = widgets.Layout(flex_flow="row wrap")
 
@@ -57,97 +56,48 @@ def control_widget(name: str, control: Control) -> widgets.Widget:
     return kind(continuous_update=False, **ends, **style)
 
 
-class _View:
-    """Widgets that follow an explorer, and that it follows."""
+class _View(Following):
+    """Widgets of JupyterLab that follow an explorer, and that it follows."""
 
     def __init__(self, explorer: Explorer) -> None:
-        self.explorer, self.following, self.picture = explorer, False, Picture(b"", "")
-        self.widgets = {
-            name: control_widget(name, control)
-            for name, control in explorer.controls.items()
-            if not control.hidden
-        }
+        super().__init__(explorer, control_widget)
         self.image, self.words, self.line = PointedImage(), widgets.HTML(), widgets.HTML()
         self.plots = widgets.Output()
         for name, widget in self.widgets.items():
             widget.observe(lambda change, name=name: self.moved(name, change["new"]), "value")
         self.image.observe(lambda change: self.pointed(change["new"]), "event")
-        explorer.follow(self.show)
-        self.show()
+        self.begin()
 
-    def moved(self, name: str, value: Any) -> None:
-        """Take over what a widget says."""
-        if not self.following:
-            self._try(lambda: self.explorer.set(**{name: value}))
-
-    def pointed(self, event: dict[str, Any]) -> None:
-        """Take over what was pointed at."""
-        self._try(lambda: point(self.explorer, self.picture, event))
-
-    def _try(self, act: Any) -> None:
-        try:
-            act()
-        except LabError as error:
-            self.words.value = f"<pre>{escape(str(error))}</pre>"
-
-    def show(self) -> None:
-        """Bring widgets and picture to what the explorer says."""
-        self.following = True
-        try:
-            for name, widget in self.widgets.items():
-                _take_over(widget, self.explorer.controls[name])
-        finally:
-            self.following = False
-        self.line.value = state_line(self.explorer)
-        if self.explorer.live_plots:
-            self._show_plots()
-            return
-        self.picture = self.explorer.picture()
-        self.image.alt, self.image.source = self.picture.alt, self.picture.source
-        self.words.value = spaced(self.picture.words)
-
-    def _show_plots(self) -> None:
-        """Show holoviews; in a pane of panel, which brings its style sheets along."""
-        import panel as pn
-
-        state = self.explorer.state
-        try:
-            words, plots = self.explorer.words(**state), self.explorer.plots(**state)
-        except LabError as error:
-            self.words.value, self.plots.outputs = f"<pre>{escape(str(error))}</pre>", ()
-            return
-        self.words.value = spaced(words)
-        self.plots.outputs = ()
-        self.plots.append_display_data(pn.pane.HoloViews(plots))
-
-
-def spaced(words: str) -> str:
-    """Set the lines of some words closer than widgets do."""
-    return f"<div style='line-height:1.4'>{words}</div>" if words else ""
-
-
-def _take_over(widget: widgets.Widget, control: Control) -> None:
-    """Bring a widget to what its control says."""
-    if isinstance(control, Choice) and list(widget.options) != control.shown:
-        widget.options = control.shown
-    if isinstance(control, Number) and (widget.min, widget.max) != (control.low, control.high):
-        with widget.hold_trait_notifications():
-            widget.min, widget.max = control.low, control.high
+    def take_over(self, widget: widgets.Widget, control: Control) -> None:
+        """Bring a widget to what its control says."""
+        if isinstance(control, Choice) and list(widget.options) != control.shown:
+            widget.options = control.shown
+        if isinstance(control, Number) and (widget.min, widget.max) != (control.low, control.high):
+            with widget.hold_trait_notifications():
+                widget.min, widget.max = control.low, control.high
+                widget.value = control.value
+        if isinstance(control, Choice) and control.look == "slider":
+            widget.disabled = len(control.options) < 2
+        if widget.value != control.value:
             widget.value = control.value
-    if isinstance(control, Choice) and control.look == "slider":
-        widget.disabled = len(control.options) < 2
-    if widget.value != control.value:
-        widget.value = control.value
 
+    def say(self, words: str) -> None:
+        """Show HTML above the picture."""
+        self.words.value = words
 
-def state_line(explorer: Explorer) -> str:
-    """Return the state as keyword arguments, to be copied into a parameter cell."""
-    words = ", ".join(f"{name}={value!r}" for name, value in explorer.state.items())
-    return (
-        "<code class='maestro-state' style='display:block;max-height:4em;overflow:auto;"
-        "color:#767676;font-size:11px'>"
-        f"{escape(type(explorer).__name__)}(..., {escape(words)})</code>"
-    )
+    def tell(self, line: str) -> None:
+        """Show the line of the state."""
+        self.line.value = line
+
+    def draw(self, picture: Picture) -> None:
+        """Show a picture."""
+        self.image.alt, self.image.source = picture.alt, picture.source
+
+    def plot(self, pane: Any) -> None:
+        """Show a pane of holoviews, or none."""
+        self.plots.outputs = ()
+        if pane is not None:
+            self.plots.append_display_data(pane)
 
 
 def load_holoviews() -> None:

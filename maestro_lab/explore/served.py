@@ -14,8 +14,8 @@ from panel.custom import AnyWidgetComponent
 from maestro_lab.errors import LabError
 from maestro_lab.explore.base import Explorer
 from maestro_lab.explore.controls import Choice, Control, Number, Switch
-from maestro_lab.explore.lab import spaced, state_line
-from maestro_lab.explore.picture import CSS, ESM, Picture, point
+from maestro_lab.explore.following import Following
+from maestro_lab.explore.picture import CSS, ESM, Picture
 
 __all__ = ["serve", "served_view"]
 
@@ -56,16 +56,11 @@ def served_widget(name: str, control: Control) -> pn.widgets.Widget:
     return kind(step=control.step, **ends, **style)
 
 
-class _View:
+class _View(Following):
     """Widgets of panel that follow an explorer, and that it follows."""
 
     def __init__(self, explorer: Explorer) -> None:
-        self.explorer, self.following, self.picture = explorer, False, Picture(b"", "")
-        self.widgets = {
-            name: served_widget(name, control)
-            for name, control in explorer.controls.items()
-            if not control.hidden
-        }
+        super().__init__(explorer, served_widget)
         self.image = ServedImage()
         self.words, self.line = pn.pane.HTML(), pn.pane.HTML()
         self.plots = pn.Column()
@@ -74,64 +69,46 @@ class _View:
             throttled = "value_throttled" if "value_throttled" in widget.param else "value"
             widget.param.watch(lambda event, name=name: self.moved(name, event.new), throttled)
         self.image.param.watch(lambda event: self.pointed(event.new), "event")
-        explorer.follow(self.show)
-        self.show()
+        self.begin()
 
     def moved(self, name: str, value: Any) -> None:
-        """Take over what a widget says."""
-        if not self.following and value != self.explorer.controls[name].value:
-            self._try(lambda: self.explorer.set(**{name: value}))
+        """Take over what a widget says, if it is news."""
+        if value != self.explorer.controls[name].value:
+            super().moved(name, value)
 
     def pointed(self, event: dict[str, Any]) -> None:
-        """Take over what was pointed at."""
+        """Take over what was pointed at, if anything was."""
         if event:
-            self._try(lambda: point(self.explorer, self.picture, event))
+            super().pointed(event)
 
-    def _try(self, act: Callable[[], Any]) -> None:
-        try:
-            act()
-        except LabError as error:
-            self.words.object = f"<pre>{escape(str(error))}</pre>"
+    def take_over(self, widget: pn.widgets.Widget, control: Control) -> None:
+        """Bring a widget to what its control says."""
+        if isinstance(control, Choice):
+            options = dict(control.shown)
+            if dict(widget.options) != options:
+                widget.param.update(options=options, value=control.value)
+                return
+        ends = (control.low, control.high) if isinstance(control, Number) else None
+        if ends and (widget.start, widget.end) != ends:
+            widget.param.update(start=control.low, end=control.high, value=control.value)
+        if widget.value != control.value:
+            widget.value = control.value
 
-    def show(self) -> None:
-        """Bring widgets and picture to what the explorer says."""
-        self.following = True
-        try:
-            for name, widget in self.widgets.items():
-                _take_over(widget, self.explorer.controls[name])
-        finally:
-            self.following = False
-        self.line.object = state_line(self.explorer)
-        if self.explorer.live_plots:
-            self._show_plots()
-            return
-        self.picture = self.explorer.picture()
-        self.image.param.update(alt=self.picture.alt, source=self.picture.source)
-        self.words.object = spaced(self.picture.words)
+    def say(self, words: str) -> None:
+        """Show HTML above the picture."""
+        self.words.object = words
 
-    def _show_plots(self) -> None:
-        state = self.explorer.state
-        try:
-            words, plots = self.explorer.words(**state), self.explorer.plots(**state)
-        except LabError as error:
-            self.words.object = f"<pre>{escape(str(error))}</pre>"
-            self.plots.clear()
-            return
-        self.words.object = spaced(words)
-        self.plots[:] = [pn.pane.HoloViews(plots)]
+    def tell(self, line: str) -> None:
+        """Show the line of the state."""
+        self.line.object = line
 
+    def draw(self, picture: Picture) -> None:
+        """Show a picture."""
+        self.image.param.update(alt=picture.alt, source=picture.source)
 
-def _take_over(widget: pn.widgets.Widget, control: Control) -> None:
-    """Bring a widget to what its control says."""
-    if isinstance(control, Choice):
-        options = dict(control.shown)
-        if dict(widget.options) != options:
-            widget.param.update(options=options, value=control.value)
-            return
-    if isinstance(control, Number) and (widget.start, widget.end) != (control.low, control.high):
-        widget.param.update(start=control.low, end=control.high, value=control.value)
-    if widget.value != control.value:
-        widget.value = control.value
+    def plot(self, pane: Any) -> None:
+        """Show a pane of holoviews, or none."""
+        self.plots[:] = [] if pane is None else [pane]
 
 
 def served_view(explorer: Explorer) -> pn.Column:

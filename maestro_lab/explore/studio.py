@@ -229,20 +229,18 @@ class ReconstructionStudio(Explorer):
 
     def words(self, **state: Any) -> str:
         """Tell the error of the chosen modality beside trivial guesses, and what is missing."""
-        from maestro_lab.training.reconstruct import band_mean, nearest_date
+        from maestro_lab.training.reconstruct import guess_errors
 
         if state["view"] == "errors":
             return _found(self.errors(**state))
         r = self.reconstruction(**state)
-        scored = r.masked & r.valid[:, :, None]
+        errors, scored = guess_errors(r)
         if not r.valid.any():
             return f"<b>{escape(state['modality'])}</b> is missing in this sample."
         if not scored.any():
             return "Nothing that is hidden here can be compared: no valid pixel under the mask."
-        guesses = (r.prediction, nearest_date(r), band_mean(r), np.zeros_like(r.target))
         shown = [
-            f"{escape(name)} <b>{np.abs(values - r.target)[scored].mean():.3f}</b>"
-            for name, values in zip(GUESSES, guesses, strict=True)
+            f"{escape(name)} <b>{error[scored].mean():.3f}</b>" for name, error in errors.items()
         ]
         return (
             f"<div class='maestro-words'>L1 of hidden pixels of this sample, all dates of "

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from maestro_lab.figures.style import COLOURS, GREY, WIDTH, bare, finish, styled, wide_page
+from maestro_lab.figures.style import COLOURS, GREY, WIDTH, bare, by_hand, finish, styled, wide_page
 
 __all__ = ["CLASS_COLOURS", "day_name", "move_cube", "moving_parts", "paint_cube"]
 
@@ -37,21 +37,12 @@ def day_name(day: str) -> str:
 
 def paint_cube(data: xr.Dataset) -> Figure:
     """Draw what was prepared; panels are placed by hand, which is much faster than a solver."""
-    import matplotlib.pyplot as plt
-
-    order, scale = data.attrs["modalities"], wide_page() / WIDTH
+    order = data.attrs["modalities"]
     courses = [n for n in order if f"course_{n}" in data]
     low = _FOOT + sum(_LOW + _GAP for _ in courses[1:]) + (_TALL + _GAP) * bool(courses)
     height = _TOP + _LARGE + (0.3 + low if courses else 0.15)
     with styled():
-        figure = plt.figure(figsize=(scale * WIDTH, scale * height))
-
-        def place(left: float, top: float, width: float, tall: float, name: str) -> Axes:
-            box = (left / WIDTH, 1 - (top + tall) / height, width / WIDTH, tall / height)
-            axes = figure.add_axes(box)
-            axes.set_label(name)
-            return axes
-
+        figure, place = by_hand(height)
         _images(data, order, place)
         top = _TOP + _LARGE + 0.3
         for k, name in enumerate(courses):

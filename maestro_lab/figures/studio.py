@@ -20,12 +20,12 @@ from maestro_lab.figures.style import (
     WIDTH,
     as_rgb,
     bare,
+    by_hand,
     finish,
     narrow,
     page_width,
     stretch,
     styled,
-    wide_page,
 )
 from maestro_lab.training.error_table import SEASONS, ErrorTable
 from maestro_lab.training.reconstruct import GUESSES, WAYS, Reconstruction, in_pixels
@@ -62,10 +62,7 @@ def shown_bands(bands: Sequence[str]) -> tuple[str, ...]:
 
 
 def _paint_studio(data: xr.Dataset) -> Figure:
-    import matplotlib.pyplot as plt
-
     about, dates = data.attrs, data.sizes["date"]
-    scale = wide_page() / WIDTH
     side = 1.22
     columns = min(dates, 12)
     lines = -(-dates // columns)
@@ -73,14 +70,7 @@ def _paint_studio(data: xr.Dataset) -> Figure:
     strip = lines * (cell + 0.2) + 0.25 if dates > 1 else 0
     height = 0.66 + side + 0.1 + strip
     with styled():
-        figure = plt.figure(figsize=(scale * WIDTH, scale * height))
-
-        def place(left: float, top: float, width: float, tall: float, name: str) -> Axes:
-            box = (left / WIDTH, 1 - (top + tall) / height, width / WIDTH, tall / height)
-            axes = figure.add_axes(box)
-            axes.set_label(name)
-            return axes
-
+        figure, place = by_hand(height)
         for k, name in enumerate(PANELS):
             axes = place(0.1 + k * (side + 0.08), 0.66, side, side, f"patch:{name}")
             _panel(axes, data, name)

@@ -13,8 +13,7 @@ from maestro_lab.models.maestro import Maestro
 from maestro_lab.training.reconstruct import (
     GUESSES,
     Reconstruction,
-    band_mean,
-    nearest_date,
+    guess_errors,
     reconstruct,
 )
 
@@ -90,8 +89,7 @@ def error_table(
 
 def _rows(name: str, r: Reconstruction, sample: np.ndarray) -> pd.DataFrame:
     """Return the rows of one modality of one batch that have a hidden, valid pixel."""
-    scored = r.masked & r.valid[:, :, None]
-    guesses = (r.prediction, nearest_date(r), band_mean(r), np.zeros_like(r.target))
+    errors, scored = guess_errors(r)
     pixels = scored.sum((3, 4))
     b, d, c = np.nonzero(pixels)
     year, day = r.dates[b, d, 0], r.dates[b, d, 1]
@@ -104,6 +102,6 @@ def _rows(name: str, r: Reconstruction, sample: np.ndarray) -> pd.DataFrame:
         "season": np.array(SEASONS)[pd.DatetimeIndex(when).month % 12 // 3],
         "pixels": pixels[b, d, c],
     }
-    for guess, values in zip(GUESSES, guesses, strict=True):
-        table[guess] = (np.abs(values - r.target) * scored).sum((3, 4))[b, d, c]
+    for guess, error in errors.items():
+        table[guess] = error.sum((3, 4))[b, d, c]
     return pd.DataFrame(table)

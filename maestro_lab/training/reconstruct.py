@@ -22,6 +22,7 @@ __all__ = [
     "WAYS",
     "Reconstruction",
     "band_mean",
+    "guess_errors",
     "in_pixels",
     "reconstruct",
     "reconstruction_errors",
@@ -189,6 +190,21 @@ def band_mean(r: Reconstruction) -> np.ndarray:
     return np.broadcast_to(total / np.maximum(count, 1), r.target.shape)
 
 
+def guess_errors(r: Reconstruction) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Return the absolute error of each guess, 0 where nothing is scored, and what is scored.
+
+    Returns
+    -------
+    tuple
+        Each of :data:`GUESSES` to (sample, date, band, y, x), and bool of the same shape: hidden
+        and valid.
+    """
+    scored = r.masked & r.valid[:, :, None]
+    guesses = (r.prediction, nearest_date(r), band_mean(r), np.zeros_like(r.target))
+    named = zip(GUESSES, guesses, strict=True)
+    return {guess: np.abs(values - r.target) * scored for guess, values in named}, scored
+
+
 def reconstruction_errors(
     model: Maestro, data: CubeDataset, *, seed: int = 0, batch_size: int = 32
 ) -> pd.DataFrame:
@@ -214,12 +230,8 @@ def reconstruction_errors(
     rows = []
     for batch in loader(data, batch_size):
         for name, r in reconstruct(model, batch, seed=seed).items():
-            scored = r.masked & r.valid[:, :, None]
-            guesses = (r.prediction, nearest_date(r), band_mean(r), np.zeros_like(r.target))
-            sums = {
-                guess: (np.abs(values - r.target) * scored).sum((1, 2, 3, 4))
-                for guess, values in zip(GUESSES, guesses, strict=True)
-            }
+            errors, scored = guess_errors(r)
+            sums = {guess: error.sum((1, 2, 3, 4)) for guess, error in errors.items()}
             pixels = scored.sum((1, 2, 3, 4))
             for i, sample in enumerate(batch.sample.tolist()):
                 row = {"sample": sample, "modality": name, "pixels": int(pixels[i])}
