@@ -17,8 +17,16 @@ from maestro_lab.models.olmoearth.config import OlmoEarthConfig
 from maestro_lab.models.systems import Config
 from maestro_lab.olmoearth.dataset import Crops, OlmoEarthDataset
 
-__all__ = ["Data", "check_cube", "dataset_for", "held_out", "inputs_of", "refuse_settings",
-           "train_and_held_out"]  # fmt: skip
+__all__ = [
+    "Data",
+    "check_cube",
+    "dataset_for",
+    "held_out",
+    "held_out_numbers",
+    "inputs_of",
+    "refuse_settings",
+    "train_and_held_out",
+]
 
 HELD_OUT = ("val", "test")
 
@@ -145,17 +153,39 @@ def held_out(
     ParameterError
         If no split is named and nothing is held out.
     """
-    if not split:
-        there = set(np.asarray(cube["split"].values).astype(str))
-        split = next((s for s in HELD_OUT if s in there), "")
-    if not split:
-        raise ParameterError(
-            "nothing is held out in this cube",
-            expected=f"samples in split {' or '.join(HELD_OUT)}",
-            found=", ".join(sorted(there)),
-            do="name a split to look at, or open a cube with held-out samples",
-        )
+    split = split or _held_out_split(cube)
     return dataset_for(config, cube, split=split, seed=seed, **options)
+
+
+def held_out_numbers(cube: xr.DataTree) -> np.ndarray:
+    """Return the numbers of the samples held out: of split val where there is one, else of test.
+
+    Raises
+    ------
+    ParameterError
+        If nothing is held out.
+
+    Examples
+    --------
+    >>> import maestro_lab as ml
+    >>> cube = ml.open_cube("landscape", samples=8, modalities=["s2"])
+    >>> cube["split"].values[held_out_numbers(cube)].tolist()
+    ['val', 'val']
+    """
+    return np.flatnonzero(np.asarray(cube["split"].values).astype(str) == _held_out_split(cube))
+
+
+def _held_out_split(cube: xr.DataTree) -> str:
+    there = set(np.asarray(cube["split"].values).astype(str))
+    for split in HELD_OUT:
+        if split in there:
+            return split
+    raise ParameterError(
+        "nothing is held out in this cube",
+        expected=f"samples in split {' or '.join(HELD_OUT)}",
+        found=", ".join(sorted(there)),
+        do="name a split to look at, or open a cube with held-out samples",
+    )
 
 
 def train_and_held_out(

@@ -1,4 +1,4 @@
-"""One sentence for each notebook: what came out, said as honestly as the numbers allow."""
+"""Some lines for each notebook: what came out, said as honestly as the numbers allow."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def groups_verdict(
         if drawn is not None:
             sentence += f"; {drawn.over}s drawn again: {drawn.word}"
         sentences.append(sentence)
-    return ". ".join(sentences) + "."
+    return ".\n".join(sentences) + "."
 
 
 def _other_clouds(rows: pd.DataFrame, grouping: Grouping | None) -> str:
@@ -124,10 +124,8 @@ def reconstruction_verdict(scores: pd.DataFrame) -> str:
         part = f"{abs(gain):.0%} {direction} {words[guess]} ({table.loc[guess, 'l1']:.3f})"
         parts.append(part.replace("%", " %"))
     interval = f"[{model['low']:.3f}, {model['high']:.3f}]"
-    return (
-        f"On held-out blocks the L1 error of hidden patches is {model['l1']:.3f} {interval}, "
-        f"{', '.join(parts[:-1])} and {parts[-1]}."
-    )
+    head = f"On held-out blocks the L1 error of hidden patches is {model['l1']:.3f} {interval},"
+    return _listed(head, parts)
 
 
 def probe_verdict(result: ProbeResult, target: str, averaged: ProbeResult | None = None) -> str:
@@ -148,7 +146,12 @@ def probe_verdict(result: ProbeResult, target: str, averaged: ProbeResult | None
     if averaged is not None:
         sentences.append("With the samples of each place averaged, an easier question:")
         sentences += [_probe_sentence(averaged, m) for m in dict.fromkeys(averaged.scores["probe"])]
-    return " ".join(sentences)
+    return "\n".join(sentences)
+
+
+def _listed(head: str, parts: Sequence[str]) -> str:
+    """Write a sentence over several lines."""
+    return f"{head}\n" + ",\n".join(f"\N{EN DASH} {part}" for part in parts) + "."
 
 
 _WAYS = {"finetune": "fine-tuning", "probe": "a probe"}
@@ -178,8 +181,8 @@ def label_verdict(curves: LabelCurves) -> str:
             parts.append(f"{_WAYS[row.better]} {table[row.better, labels]:.2f} ({told})")
         if parts:
             twin = f"the supervised twin reaches {table['supervised', labels]:.2f}"
-            sentences.append(f"With {labels} labels {twin}, {', '.join(parts)}.")
-    return " ".join(sentences)
+            sentences.append(_listed(f"With {labels} labels {twin},", parts))
+    return "\n".join(sentences)
 
 
 def _decided(low: float, high: float) -> str:
@@ -209,7 +212,5 @@ def _probe_sentence(result: ProbeResult, method: str) -> str:
             words = "undecided, the interval includes zero"
         parts.append(f"against {row.worse} ({other:.2f}) {words}: {interval}")
     shown = "" if math.isnan(low) else f" [{low:.2f}, {high:.2f}]"
-    return (
-        f"{name[0].upper()}{name[1:]}: {_NAMES[result.metric]} {score:.2f}{shown} with the "
-        f"{first}; {'; '.join(parts)}."
-    )
+    told = f"{_NAMES[result.metric]} {score:.2f}{shown} with the {first}"
+    return _listed(f"{name[0].upper()}{name[1:]}: {told},", parts)

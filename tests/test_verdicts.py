@@ -127,8 +127,8 @@ def curves(low, high, *, blocks=8, seeds=2):
 
 def test_what_labels_are_worth_is_told_by_the_interval_of_the_difference():
     said = label_verdict(curves(0.05, 0.25))
-    assert said.startswith("biomass, R² on 8 held-out blocks, 2 seeds. With 10 labels")
-    assert "the supervised twin reaches 0.45, fine-tuning 0.60 (+0.15 [+0.05, +0.25]: " in said
+    assert said.startswith("biomass, R² on 8 held-out blocks, 2 seeds.\nWith 10 labels")
+    assert "twin reaches 0.45,\n\N{EN DASH} fine-tuning 0.60 (+0.15 [+0.05, +0.25]: " in said
     assert "better, the interval excludes zero)" in said
     many = said.split("With 90 labels")[1]
     assert "0.80 (-0.05 [-0.08, -0.02]: worse, the interval excludes zero)" in many

@@ -113,13 +113,14 @@ class BandExplorer(Explorer):
 
 
 def _heading(grouping: Grouping, sure: Stability | None) -> str:
+    from maestro_lab.figures.bands import UNSURE
     from maestro_lab.figures.style import COLOURS
 
     bands = "&ensp;".join(
         f"<b style='color:{COLOURS[k % len(COLOURS)]}'>{escape(' '.join(group))}</b>"
         for k, group in enumerate(grouping.groups.values())
     )
-    words = sure.verdict if sure else "nothing to draw again: how sure this is cannot be told"
+    words = sure.verdict if sure else UNSURE
     silhouette = "" if np.isnan(grouping.silhouette) else f", silhouette {grouping.silhouette:.2f}"
     title = "<br>".join(escape(line) for line in grouping.title.splitlines())
     return (

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import difflib
 import os
 import sys
 from collections.abc import Callable, Mapping
@@ -53,13 +52,6 @@ def check_cube(cube: Any) -> Any:
         "nothing to explore", expected="a cube, as ml.open_cube returns it", found=found,
         do="cube = ml.open_cube(NAME), and give the cube as a whole",
     )  # fmt: skip
-
-
-def _did_you_mean(control: Control, value: Any) -> str | None:
-    """Return the option that comes nearest to what was written."""
-    words = [v for v in getattr(control, "values", ()) if isinstance(v, str)]
-    close = difflib.get_close_matches(value, words, 1) if isinstance(value, str) else []
-    return f"did you mean {close[0]!r}?" if close else None
 
 
 class Explorer:
@@ -122,7 +114,7 @@ class Explorer:
         except (ValueError, TypeError) as error:
             raise ParameterError(
                 f"control {name!r}", expected=control.legal, found=repr(value),
-                do=_did_you_mean(control, value),
+                do=control.hint(value),
             ) from error  # fmt: skip
         self.adapt(name)
 

@@ -11,7 +11,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from maestro_lab.errors import RunError
+from maestro_lab.errors import ParameterError, RunError
 from maestro_lab.explore.base import Explorer, interactive
 from maestro_lab.explore.controls import Choice, Number, Spot
 from maestro_lab.training.monitor import Monitor, Plan, read_metrics
@@ -77,7 +77,7 @@ class TrainingCockpit(Explorer, Monitor):
             {
                 "scale": Choice(options=_SCALES),
                 "sample": Number(0, low=0, high=0, look="box", hidden=True),
-                "at": Spot(taken=float, words="an epoch, or None"),
+                "at": Spot(taken=self._epoch, words="an epoch, or None"),
             }
         )
         self.folder = None if folder is None else Path(getattr(folder, "folder", folder))
@@ -94,6 +94,14 @@ class TrainingCockpit(Explorer, Monitor):
         self._handler: Any = None
         self.refresh()
         self.set(**state)
+
+    def _epoch(self, value: Any) -> float:
+        """Return an epoch that the training has, as far as that is known."""
+        epoch, known = float(value), [float(row.get("epoch", 0)) for row in self.rows]
+        last = self.plan.epochs if self.plan is not None else max(known, default=float("inf"))
+        if not 0 <= epoch <= last:
+            raise ParameterError("epoch to tell", expected=f"0 to {last:g}", found=f"{epoch:g}")
+        return epoch
 
     # -- what a training tells
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import difflib
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["Choice", "Control", "Number", "Spot", "Switch"]
+import numpy as np
+
+__all__ = ["Choice", "Control", "Number", "Spot", "Switch", "nearest_day"]
 
 
 @dataclass
@@ -41,6 +45,10 @@ class Control:
     def legal(self) -> str:
         """What can be chosen, in words."""
         return "any value"
+
+    def hint(self, value: Any) -> str | None:
+        """Say what was probably meant by a value that cannot be chosen."""
+        return None
 
 
 @dataclass
@@ -92,6 +100,15 @@ class Choice(Control):
         shown = [repr(v) if v == "" else str(v) for v in self.values]
         return ", ".join(shown if len(shown) <= 12 else [*shown[:5], "...", shown[-1]])
 
+    def hint(self, value: Any) -> str | None:
+        """Return the option that comes nearest to what was written."""
+        if not isinstance(value, str):
+            return None
+        if value in (str(v) for v in self.values):
+            return f"{value} without quotes"
+        close = difflib.get_close_matches(value, [v for v in self.values if isinstance(v, str)], 1)
+        return f"did you mean {close[0]!r}?" if close else None
+
 
 @dataclass
 class Number(Control):
@@ -122,7 +139,16 @@ class Number(Control):
     @property
     def legal(self) -> str:
         """The ends."""
-        return f"{self.low} to {self.high}"
+        whole = "a whole number, " if isinstance(self.step, int) else "a number, "
+        return f"{whole}{self.low} to {self.high}"
+
+    def hint(self, value: Any) -> str | None:
+        """Tell a number that was given as text."""
+        try:
+            number = float(value) if isinstance(value, str) else None
+        except ValueError:
+            return None
+        return None if number is None else f"{number:g} without quotes"
 
 
 @dataclass
@@ -171,3 +197,31 @@ class Spot(Control):
 
 def _as_it_is(value: Any) -> Any:
     return value
+
+
+def nearest_day(value: Any, days: Sequence[Any]) -> int | None:
+    """Return which of some days lies nearest to a day; None if ``value`` is no day.
+
+    Parameters
+    ----------
+    value
+        ISO text, or a date as numpy, pandas or Python have it.
+    days
+        ISO text.
+
+    Examples
+    --------
+    >>> nearest_day("2021-02-01", ["2021-01-05", "2021-01-30"]), nearest_day("7", ["2021-01-05"])
+    (1, None)
+    """
+    if isinstance(value, str) and not re.match(r"\d{4}(-|$)", value):
+        return None
+    if isinstance(value, int | np.integer) or not len(days):
+        return None
+    try:
+        wished = np.datetime64(value, "m")
+    except (ValueError, TypeError):
+        return None
+    if np.isnat(wished):
+        return None
+    return int(np.abs(np.array(days, "datetime64[m]") - wished).argmin())

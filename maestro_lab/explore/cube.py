@@ -12,7 +12,7 @@ import xarray as xr
 from maestro_lab.cubes.contract import TARGETS, modality_names
 from maestro_lab.errors import ParameterError
 from maestro_lab.explore.base import Explorer, check_cube
-from maestro_lab.explore.controls import Choice, Number, Spot
+from maestro_lab.explore.controls import Choice, Number, Spot, nearest_day
 from maestro_lab.figures.looks import look_images, looks
 
 if TYPE_CHECKING:
@@ -88,14 +88,15 @@ class CubeExplorer(Explorer):
         """Return the date of the series that a number or another date means."""
         days = self.controls["date"].values
         if isinstance(value, int | np.integer) and days:
-            return days[min(max(int(value), -len(days)), len(days) - 1)]
-        try:
-            wished = np.datetime64(value)
-        except ValueError:
-            return value
-        if value in days or np.isnat(wished) or not days:
-            return value
-        return days[int(np.abs(np.array(days, "datetime64[m]") - wished).argmin())]
+            if not -len(days) <= value < len(days):
+                raise ParameterError(
+                    f"no date {value} of {self.controls['modality'].value}",
+                    expected=f"-{len(days)} to {len(days) - 1}, or a day", found=str(value),
+                    do=f"the days go from {days[0]} to {days[-1]}",
+                )  # fmt: skip
+            return days[int(value)]
+        near = nearest_day(value, days)
+        return value if near is None else days[near]
 
     def _pixel(self, value: Any) -> tuple[float, float]:
         east, south = (round(float(v), 2) for v in value)

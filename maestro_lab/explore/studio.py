@@ -5,12 +5,11 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 
 from maestro_lab.errors import ParameterError
 from maestro_lab.explore.base import Explorer
-from maestro_lab.explore.controls import Choice, Number, Spot
+from maestro_lab.explore.controls import Choice, Number, Spot, nearest_day
 from maestro_lab.figures.looks import looks
 from maestro_lab.training.reconstruct import GUESSES
 
@@ -114,18 +113,10 @@ class ReconstructionStudio(Explorer):
         return row, column
 
     def _choose(self, name: str, value: Any) -> None:
-        if name == "date" and isinstance(value, str):
-            value = self._nearest(value)
+        if name == "date":
+            near = nearest_day(value, [label[:10] for label, _ in self.controls["date"].options])
+            value = value if near is None else near
         super()._choose(name, value)
-
-    def _nearest(self, day: str) -> Any:
-        """Return the number of the date nearest to a day; what is no day comes back."""
-        try:
-            wished = np.datetime64(day, "D")
-        except ValueError:
-            return day
-        days = np.array([label[:10] for label, _ in self.controls["date"].options], "datetime64[D]")
-        return day if np.isnat(wished) else int(np.abs(days - wished).argmin())
 
     def _day(self, date: int) -> str:
         """Return a date of the chosen modality in words."""

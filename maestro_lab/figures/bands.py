@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from textwrap import wrap
 
 import numpy as np
 import xarray as xr
@@ -15,8 +16,15 @@ from maestro_lab.bands import STATISTICS, Grouping, Stability
 from maestro_lab.figures.drawn import painted_by, parts, several
 from maestro_lab.figures.style import COLOURS, finish, narrow, new_figure, styled
 
+UNSURE = "nothing to draw again: how sure this is cannot be told"
+"""What is said of groups that could not be drawn again."""
+
 __all__ = ["band_distances", "band_histograms", "band_overview", "band_togetherness"]
 
+_SHAPES = {
+    False: {"ncols": 2, "width_ratios": [1, 1.2]},
+    True: {"nrows": 2, "height_ratios": [1, 2.4]},
+}
 _LINES = ("-", "--", ":", "-.", (0, (7, 2, 1, 1, 1, 1)))
 
 
@@ -139,7 +147,7 @@ def _height(part: xr.Dataset) -> float:
 def _distances(figure: SubFigure, part: xr.Dataset) -> None:
     bands, order, tree = part.attrs["bands"], part.attrs["order"], part["tree"].values
     cut = _cut(tree, len(set(part.attrs["groups"])))
-    shape = {"nrows": 2} if narrow() else {"ncols": 2, "width_ratios": [1, 1.2]}
+    shape = {"nrows": 2} if narrow() else _SHAPES[False]
     left, right = figure.subplots(**shape)
     with warnings.catch_warnings():  # bands that are all identical make a tree without height
         warnings.filterwarnings("ignore", message="Attempting to set identical low and high xlims")
@@ -253,20 +261,40 @@ def _togetherness(axes: Axes, part: xr.Dataset) -> None:
 def _paint_overview(data: xr.DataTree) -> Figure:
     part, *sure = parts(data)
     more = part.sizes["band"] > 1
-    heights = [2.4, *([_height(part)] if more else []), *([3.4] if sure else [])]
+    last = _height(part) + 0.4 if sure else 0.9
+    heights = [2.4, *([_height(part)] if more else []), last]
     with styled():
         figure = new_figure(sum(heights))
         rows = np.atleast_1d(figure.subfigures(len(heights), 1, height_ratios=heights))
         _histograms(rows[0].subplots(), part)
         if more:
             _distances(rows[1], part)
-        if sure:
-            _togetherness(rows[-1].subplots(), sure[0])
+        told, *matrix = rows[-1].subplots(**(_SHAPES[narrow()] if sure else {}), squeeze=False).flat
+        _conclusion(told, part, data.attrs["verdict"])
+        for axes in matrix:
+            _togetherness(axes, sure[0])
     return finish(figure)
+
+
+def _conclusion(axes: Axes, part: xr.Dataset, verdict: str) -> None:
+    """Write the groups, and how sure they are."""
+    axes.axis("off")
+    labels = np.array(part.attrs["groups"])
+    lines = [
+        (" ".join(np.array(part.attrs["bands"])[labels == k]), COLOURS[k % len(COLOURS)], "bold")
+        for k in dict.fromkeys(labels.tolist())
+    ]
+    lines += [(line, "black", "normal") for line in wrap(verdict, 38)]
+    for k, (words, colour, weight) in enumerate(lines):
+        axes.annotate(
+            words, (0, 1), (0, -13 * k), xycoords="axes fraction", textcoords="offset points",
+            va="top", fontsize=9, color=colour, weight=weight, annotation_clip=False,
+        ).set_in_layout(False)  # fmt: skip
 
 
 @painted_by(_paint_overview)
 def band_overview(grouping: Grouping, stability: Stability | None = None) -> xr.DataTree:
     """Draw one grouping on one page: histograms, tree, distances, and how sure it is."""
     sure = stability is not None and len(grouping.statistics.bands) > 2
-    return several([_of_grouping(grouping), *([_of_stability(stability)] if sure else [])])
+    found = [_of_grouping(grouping), *([_of_stability(stability)] if sure else [])]
+    return several(found, verdict=stability.verdict if stability else UNSURE)

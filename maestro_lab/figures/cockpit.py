@@ -17,13 +17,16 @@ from maestro_lab.figures.drawn import painted_by, parts, several
 from maestro_lab.figures.style import (
     COLOURS,
     GREY,
+    HIDDEN,
     as_rgb,
     bare,
+    by_epoch,
     composite,
     finish,
     narrow,
     page_width,
     stretch,
+    striped,
     styled,
 )
 
@@ -38,9 +41,11 @@ SCALES = ("from zero", "close up", "logarithmic")
 _LEFT, _GAP, _NAMES, _TOP, _BELOW = 0.5, 0.5, 1.0, 0.6, 0.45  # inches
 _TALL, _CELL, _SPACE, _ROW_NAME = 1.6, 0.85, 0.06, 0.5
 _MOST, _MOST_NARROW = 8, 5
-_HIDDEN = 0.82  # grey of what the encoder does not see
 
-_ANSWER = "guesses are brought back to pixels with the answer's mean and scale of each patch"
+_ANSWER = (
+    "guesses are brought back to pixels with the answer's mean and scale of each patch; "
+    "grey: hidden; striped: not valid"
+)
 
 
 def _paint_view(data: xr.DataTree) -> Figure:
@@ -178,7 +183,7 @@ def _curves(table: xr.Dataset, place: Any, width: float) -> None:
     _modalities(modalities, rows, table.attrs)
     for axes in (losses, rate, modalities):
         axes.grid(alpha=0.3, lw=0.5)
-        axes.set_xlabel("epoch", labelpad=1)
+        by_epoch(axes, labelpad=1)
         if table.attrs["at"] is not None:
             axes.axvline(table.attrs["at"], color="black", lw=0.8, ls=":")
 
@@ -267,9 +272,9 @@ def _guesses(axes: Axes, columns: list[tuple[xr.Dataset, int]], cell: float) -> 
         seen, whole = (np.where(hidden[k], other, truth[k]) for other in (np.nan, guess[k]))
         for row, image in enumerate((truth[k], seen, whole)):
             picture = as_rgb(image, bounds[name])
-            picture[np.isnan(image).all(0) | ~valid[k]] = _HIDDEN
+            picture[np.isnan(image).all(0)] = HIDDEN
             left, top = c * cell, row * cell
-            axes.imshow(picture, extent=(left, left + side, top + side, top))
+            axes.imshow(striped(picture, ~valid[k]), extent=(left, left + side, top + side, top))
         words = f"{name}\n{part.attrs['days'][k]}".strip()
         size = 5.5 if narrow() else 6.5
         axes.text(c * cell + side / 2, -0.04, words, ha="center", va="bottom", fontsize=size)

@@ -14,12 +14,21 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from maestro_lab.figures.style import COLOURS, GREY, WIDTH, bare, by_hand, finish, styled, wide_page
+from maestro_lab.figures.style import (
+    COLOURS,
+    GREY,
+    WIDTH,
+    bare,
+    by_hand,
+    finish,
+    striped,
+    styled,
+    wide_page,
+)
 
 __all__ = ["CLASS_COLOURS", "day_name", "move_cube", "moving_parts", "paint_cube"]
 
 _LARGE, _TOP, _LEFT, _RIGHT = 2.75, 0.62, 0.78, 0.95  # inches
-_STRIPES = 96  # points along an image that stripes are drawn in
 _TALL, _LOW, _GAP, _FOOT = 1.25, 0.72, 0.16, 0.2
 CLASS_COLOURS = (*COLOURS[:6], "#F0E442", "#882255", "#44AA99", "#999933", "#AA4499", "#332288")
 
@@ -89,8 +98,7 @@ def _draw_image(axes: Axes, data: xr.Dataset, name: str, *, large: bool = False)
         axes.text(0.5, 0.5, "missing", ha="center", va="center", transform=axes.transAxes)
         axes.set_title(f"{name}: {about['words']}" if large else name, fontsize=8, pad=3)
         return
-    axes.imshow(image.values, extent=extent)
-    axes.imshow(_veil(data, name), extent=extent)
+    axes.imshow(_picture(data, name), extent=extent)
     if large and "target" in data:
         axes.imshow(_target_colours(data), extent=extent, alpha=data.attrs["opacity"])
     _name_image(axes, about, name, large=large)
@@ -102,16 +110,8 @@ def _draw_image(axes: Axes, data: xr.Dataset, name: str, *, large: bool = False)
         _scale_bar(axes, side)
 
 
-def _veil(data: xr.Dataset, name: str) -> np.ndarray:
-    """Return stripes where a pixel is not valid, some to each pixel of a small image."""
-    bad = data[f"bad_{name}"].values
-    fine = max(1, _STRIPES // max(bad.shape))
-    bad = np.kron(bad, np.ones((fine, fine), bool))
-    rows, columns = np.indices(bad.shape)
-    veil = np.zeros((*bad.shape, 4))
-    veil[bad] = 1, 1, 1, 0.45
-    veil[bad & ((rows + columns) % 8 < 2)] = 0.2, 0.2, 0.2, 0.75
-    return veil
+def _picture(data: xr.Dataset, name: str) -> np.ndarray:
+    return striped(data[f"image_{name}"].values, data[f"bad_{name}"].values)
 
 
 def _name_image(axes: Axes, about: dict[str, Any], name: str, *, large: bool) -> None:
@@ -157,7 +157,8 @@ def _legend(axes: Axes, data: xr.Dataset) -> None:
     if "classes" in about:
         names = about["classes"]
         present = np.unique(target.values[np.isfinite(target.values)]).astype(int)
-        entries = [(CLASS_COLOURS[k % len(CLASS_COLOURS)], k) for k in present]
+        table = mpl.colors.to_rgba_array(CLASS_COLOURS)
+        entries = [(table[k % len(table)], k) for k in present]
         words = [names[k] if k < len(names) else str(k) for _, k in entries]
     else:
         low, high = about["range"]
@@ -165,7 +166,9 @@ def _legend(axes: Axes, data: xr.Dataset) -> None:
         entries = [(mpl.colormaps["viridis"](s), s) for s in steps]
         words = [f"{low + s * (high - low):.3g}" for s in steps]
         name = f"{name}\n({about['units']})" if about["units"] else name
-    handles = [Patch(fc=colour, ec="none") for colour, _ in entries]
+    # As pale as they lie over the image; the edge tells the colour itself.
+    opacity = data.attrs["opacity"]
+    handles = [Patch(fc=(*colour[:3], opacity), ec=colour) for colour, _ in entries]
     axes.legend(
         handles, words, title=name, loc="upper left", fontsize=7, title_fontsize=7.5,
         borderaxespad=0, handlelength=1.2, alignment="left",
@@ -256,8 +259,6 @@ def move_cube(figure: Figure, data: xr.Dataset) -> None:
     for axes, line in zip(*moving_parts(figure), strict=True):
         name = axes.get_label().partition(":")[2]
         about = data.attrs["images"][name]
-        picture, veil = axes.images[:2]
-        picture.set_data(data[f"image_{name}"].values)
-        veil.set_data(_veil(data, name))
+        axes.images[0].set_data(_picture(data, name))
         _name_image(axes, about, name, large=axes.get_label() == large)
         line.set_xdata([mdates.date2num(np.datetime64(about["day"]))] * 2)

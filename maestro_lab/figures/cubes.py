@@ -19,12 +19,12 @@ from maestro_lab.figures.style import (
     composites,
     finish,
     fitting,
-    hatch,
     legend,
     narrow,
     new_figure,
     page_width,
     stretch,
+    striped,
     styled,
 )
 
@@ -43,13 +43,15 @@ def _paint_sample(data: xr.DataTree) -> Figure:
             bare(axes)
         for line, row in zip(panels, rows, strict=True):
             _draw_row(line, row)
-        figure.suptitle(f"sample {data.attrs['sample']}", fontsize=9)
+        between = "\n" if narrow() else "; "
+        words = "of each stretch of its dates the clearest; striped: not valid"
+        figure.suptitle(f"sample {data.attrs['sample']}{between}{words}", fontsize=9)
     return finish(figure)
 
 
 @painted_by(_paint_sample)
 def sample_overview(cube: xr.DataTree, sample: int | str = 0, *, dates: int = 8) -> xr.DataTree:
-    """Draw one sample: some dates of each modality, what is not valid hatched.
+    """Draw one sample: some dates of each modality, what is not valid striped.
 
     Parameters
     ----------
@@ -58,7 +60,7 @@ def sample_overview(cube: xr.DataTree, sample: int | str = 0, *, dates: int = 8)
     sample
         Number or name of the sample.
     dates
-        Dates of each modality to show, evenly spread over those that exist.
+        Dates of each modality to show: the clearest of as many stretches of the series.
 
     Raises
     ------
@@ -90,22 +92,23 @@ def _number(cube: xr.DataTree, sample: int | str) -> int:
 def _row(name: str, ds: xr.Dataset, dates: int) -> xr.Dataset:
     """Return some dates of a modality in the bands to show."""
     there = np.flatnonzero(~np.isnat(ds["time"].values))
-    count = min(dates, len(there))
-    chosen = (
-        there[np.unique(np.linspace(0, len(there) - 1, count).round().astype(int))]
-        if count
-        else there
-    )
-    ds = ds.isel(time=chosen)
+    ds = ds.isel(time=there)
     images, words = composites(ds)
-    days = [pd.Timestamp(day).strftime("%d %b %Y") for day in ds["time"].values]
+    valid = ds["valid"].values
+    stretches = np.array_split(np.arange(len(there)), max(min(dates, len(there)), 1))
+    clear = valid.mean((1, 2))
+    chosen = [part[clear[part].argmax()] for part in stretches if len(part)]
     return xr.Dataset(
         {
-            "values": (("date", "band", "y", "x"), np.float32(images)),
-            "valid": (("date", "y", "x"), ds["valid"].values),
+            "values": (("date", "band", "y", "x"), np.float32(images[chosen])),
+            "valid": (("date", "y", "x"), valid[chosen]),
+            "bounds": (("end", "band"), np.stack(stretch(images, valid))),
         },
-        attrs={"modality": name, "bands": words, "days": days},
-    )
+        attrs={
+            "modality": name, "bands": words,
+            "days": [pd.Timestamp(d).strftime("%d %b %Y") for d in ds["time"].values[chosen]],
+        },
+    )  # fmt: skip
 
 
 def _draw_row(line: np.ndarray, row: xr.Dataset) -> None:
@@ -118,10 +121,8 @@ def _draw_row(line: np.ndarray, row: xr.Dataset) -> None:
     if not len(images):
         line[0].text(0.5, 0.5, "missing", ha="center", va="center", transform=line[0].transAxes)
         return
-    bounds = stretch(images, valid)
     for axes, image, clear, day in zip(line, images, valid, days, strict=False):
-        axes.imshow(as_rgb(image, bounds))
-        hatch(axes, ~clear)
+        axes.imshow(striped(as_rgb(image, row["bounds"].values), ~clear))
         colour = "black" if clear.mean() >= 0.5 else GREY
         axes.set_title(day, fontsize=6.5, color=colour, pad=2)
 

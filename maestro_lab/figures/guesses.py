@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import xarray as xr
 from matplotlib.figure import Figure, SubFigure
+from matplotlib.patches import Patch
 
 from maestro_lab.errors import ParameterError
 from maestro_lab.figures.drawn import painted_by, parts, several
 from maestro_lab.figures.style import (
     COLOURS,
     GREY,
+    HIDDEN,
     as_rgb,
     bare,
     composite,
@@ -24,25 +27,33 @@ from maestro_lab.figures.style import (
     new_figure,
     page_width,
     stretch,
+    striped,
     styled,
 )
 from maestro_lab.training.reconstruct import Reconstruction
 
 __all__ = ["reconstruction_gain", "reconstructions"]
 
-_HIDDEN = 0.82  # grey of what the encoder does not see
-
 
 def _paint_reconstructions(data: xr.DataTree) -> Figure:
     found = parts(data)
     heights = [4 * _cell(part) + 0.75 for part in found]
     with styled():
-        figure = new_figure(sum(heights) + 0.3)
+        figure = new_figure(sum(heights) + (0.8 if narrow() else 0.5))
         rows = np.atleast_1d(figure.subfigures(len(found), 1, height_ratios=heights))
         for row, part in zip(rows, found, strict=True):
             _modality(row, part)
         title = "Guesses in pixels: use the answer's mean and scale of each patch"
         figure.suptitle(title, fontsize=9, wrap=narrow())
+        edge = {"ec": "#BBBBBB", "lw": 0.6}
+        handles = [
+            Patch(fc=str(HIDDEN), label="hidden from the encoder", **edge),
+            Patch(fc="white", label="was visible, no error counted", **edge),
+            Patch(fc="white", ec="#444444", lw=0, hatch="/////", label="not valid"),
+        ]
+        figure.legend(
+            handles=handles, loc="outside lower center", ncols=1 if narrow() else 3, fontsize=7
+        )
     return finish(figure)
 
 
@@ -90,6 +101,15 @@ def _part(name: str, r: Reconstruction, sample: int) -> xr.Dataset:
     )
 
 
+ERRORS = mpl.cm.ScalarMappable(mpl.colors.Normalize(0, 1.5), "cividis")
+"""Colours of errors."""
+
+
+def error_colours(error: np.ndarray) -> np.ndarray:
+    """Return errors (y, x) as colours (y, x, 3), white where there is none."""
+    return np.where(np.isnan(error)[..., None], 1.0, ERRORS.to_rgba(error)[..., :3])
+
+
 def _cell(part: xr.Dataset) -> float:
     return min(page_width() / (len(fitting(part.sizes["date"])) + 1.2), 1.5)
 
@@ -99,24 +119,25 @@ def _modality(figure: SubFigure, part: xr.Dataset) -> None:
     truth, guess, hidden, valid, error = (
         part[name].values[chosen] for name in ("truth", "guess", "hidden", "valid", "error")
     )
-    bounds = stretch(truth, valid)
+    bounds = stretch(part["truth"].values, part["valid"].values)
     panels = figure.subplots(4, len(truth), squeeze=False)
     for t, day in enumerate(part.attrs["days"][k] for k in chosen):
         seen = np.where(hidden[t], np.nan, truth[t])
         whole = np.where(hidden[t], guess[t], truth[t])
         for axes, image in zip(panels[:3, t], (truth[t], seen, whole), strict=True):
             picture = as_rgb(image, bounds)
-            picture[np.isnan(image).all(0) | ~valid[t]] = _HIDDEN
-            axes.imshow(picture)
-        shown = panels[3, t].imshow(error[t], cmap="cividis", vmin=0, vmax=1.5)
+            picture[np.isnan(image).all(0)] = HIDDEN
+            axes.imshow(striped(picture, ~valid[t]))
+        panels[3, t].imshow(striped(error_colours(error[t]), ~valid[t]))
         panels[0, t].set_title(day, fontsize=6.5, pad=2)
     for axes in panels.flat:
         bare(axes)
-        axes.set_facecolor(str(_HIDDEN))
+    for axes in panels[3]:
+        axes.spines[:].set(visible=True, color="#BBBBBB", lw=0.6)
     for axes, label in zip(panels[:, 0], ("truth", "visible", "guess", "error"), strict=True):
         axes.set_ylabel(label, fontsize=8)
     figure.colorbar(
-        shown, ax=panels.ravel().tolist(), shrink=0.22, anchor=(0, 0.01), panchor=False,
+        ERRORS, ax=panels.ravel().tolist(), shrink=0.22, anchor=(0, 0.01), panchor=False,
         aspect=8, label="|error|",
     )  # fmt: skip
     figure.suptitle(f"{part.attrs['modality']} ({part.attrs['bands']})", fontsize=8.5)

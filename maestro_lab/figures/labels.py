@@ -8,7 +8,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from maestro_lab.figures.drawn import painted_by
-from maestro_lab.figures.style import COLOURS, GREY, beside, finish, narrow, new_figure, styled
+from maestro_lab.figures.style import (
+    COLOURS,
+    GREY,
+    beside,
+    by_epoch,
+    finish,
+    narrow,
+    new_figure,
+    styled,
+)
 from maestro_lab.label_curves import CHANCE, LabelCurves
 from maestro_lab.training.scores import NAMES
 from maestro_lab.training.tune import Tuned
@@ -83,11 +92,12 @@ def _paint_tuning(data: pd.DataFrame) -> Figure:
             points = data[["epoch", key]].dropna() if key in data else []
             if len(points):
                 losses.plot(points["epoch"], points[key], color=colour, lw=1.5, label=name)
-        losses.set(xlabel="epoch", ylabel="loss")
+        losses.set_ylabel("loss")
         losses.legend()
         if score:
             _watched(score[0], data, watched)
         for axes in (losses, *score):
+            by_epoch(axes)
             axes.grid(alpha=0.3, lw=0.5)
     return finish(figure)
 
@@ -101,7 +111,6 @@ def _watched(axes: Axes, data: pd.DataFrame, watched: str) -> None:
     target, _, metric = watched.partition("/")
     told = {"r2": "R²"}.get(metric, metric.replace("_", " "))
     axes.set(
-        xlabel="epoch",
         ylabel=f"{told} of {target}, validation",
         title=f"best: {best:.2f} at epoch {data.attrs['epoch']}",
     )

@@ -40,6 +40,7 @@ def _paint_few_shot(data: pd.DataFrame) -> Figure:
     methods, names = (list(dict.fromkeys(trained[c])) for c in ("probe", "features"))
     labels = np.unique(data["labels"])
     floor, top = _limits(trained, trivial, data.attrs["metric"])
+    beyond = False
     with styled():
         figure = new_figure(2.6 * len(methods) + 0.9 if narrow() else 3.3)
         panels = beside(figure, len(methods), share="xy")
@@ -52,16 +53,17 @@ def _paint_few_shot(data: pd.DataFrame) -> Figure:
                 axes.vlines(x, part["low"], part["high"], color=colour, lw=1.5, alpha=0.55)
                 marker = _MARKERS[k % len(_MARKERS)]
                 axes.plot(x, part["score"], color=colour, marker=marker, ms=4.5, lw=1.4)
-                below = part["score"] < floor
-                axes.plot(x[below], 0 * x[below] + floor, ls="", marker=7, color=colour, ms=5)
+                cut = part[["score", "low"]].min(axis=1) < floor
+                axes.plot(x[cut], 0 * x[cut] + floor, ls="", marker="v", color=colour, ms=4)
+                beyond |= bool(cut.any())
             axes.set_title(probe_name(method).replace(" (", "\n("))
             _labels_axis(axes, labels)
         for axes in panels[-1:] if narrow() else panels:
             axes.set_xlabel(f"labelled training {data.attrs['counted']}")
         for axes in panels if narrow() else panels[:1]:
             axes.set_ylabel(NAMES[data.attrs["metric"]])
-        panels[0].set_ylim(floor - 0.02 * (top - floor), top)
-        _few_shot_legend(figure, names[::-1])
+        panels[0].set_ylim(floor - 0.03 * (top - floor), top)
+        _few_shot_legend(figure, names[::-1], beyond)
         figure.suptitle(_few_shot_title(data.attrs), fontsize=9)
     return finish(figure)
 
@@ -70,7 +72,8 @@ def _labels_axis(axes: Axes, labels: np.ndarray) -> None:
     """Write numbers of labels that have room beside each other, on a logarithmic axis."""
     if len(labels) > 1:
         axes.set_xscale("log")
-        axes.set_xlim(labels[0] / 1.25, labels[-1] * 1.25)
+        room = (labels[-1] / labels[0]) ** 0.06
+        axes.set_xlim(labels[0] / room, labels[-1] * room)
     step = (labels[-1] / labels[0]) ** 0.14
     written = [labels[-1]]
     for number in labels[::-1]:
@@ -94,13 +97,17 @@ def _limits(trained: pd.DataFrame, trivial: pd.DataFrame, metric: str) -> tuple[
     return max(lowest, bottom - 2 * room) - room / 2, top + room
 
 
-def _few_shot_legend(figure: Figure, names: Sequence[str]) -> None:
+def _few_shot_legend(figure: Figure, names: Sequence[str], beyond: bool) -> None:
     lines = [
         Line2D([], [], color=COLOURS[k % 7], marker=_MARKERS[k % 7], ms=4.5, lw=1.4, label=name)
         for k, name in enumerate(names)
     ]
     lines.append(Line2D([], [], color=GREY, ls=":", lw=1.4, label=TRIVIAL))
-    figure.legend(handles=lines, loc="outside lower center", ncols=1 if narrow() else 4)
+    if beyond:
+        lines.append(Line2D([], [], color=GREY, ls="", marker="v", ms=4, label="goes on below"))
+    wide = sum(len(str(line.get_label())) + 8 for line in lines) > 100  # letters on a page
+    columns = 1 if narrow() else (len(lines) + 1) // 2 if wide else len(lines)
+    figure.legend(handles=lines, loc="outside lower center", ncols=columns)
 
 
 def _few_shot_title(attrs: dict) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import xarray as xr
@@ -14,9 +13,11 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from maestro_lab.figures.drawn import painted_by
+from maestro_lab.figures.guesses import ERRORS, error_colours
 from maestro_lab.figures.style import (
     COLOURS,
     GREY,
+    HIDDEN,
     WIDTH,
     as_rgb,
     bare,
@@ -25,6 +26,7 @@ from maestro_lab.figures.style import (
     narrow,
     page_width,
     stretch,
+    striped,
     styled,
 )
 from maestro_lab.training.error_table import SEASONS, ErrorTable
@@ -44,7 +46,9 @@ WAYS_IN_WORDS = dict(
         strict=True,
     )
 )
-_HIDDEN = 0.82  # grey of what the encoder does not see
+
+
+_KEY = "grey: hidden from the encoder; white in the error: was visible; striped: not valid"
 
 
 def shown_bands(bands: Sequence[str]) -> tuple[str, ...]:
@@ -67,18 +71,22 @@ def _paint_studio(data: xr.Dataset) -> Figure:
     columns = min(dates, 12)
     lines = -(-dates // columns)
     cell = min((WIDTH - 0.2) / columns - 0.06, 0.8)
-    strip = lines * (cell + 0.2) + 0.25 if dates > 1 else 0
-    height = 0.66 + side + 0.1 + strip
+    strip = lines * (cell + 0.2) + 0.2 if dates > 1 else 0
+    height = 0.66 + side + 0.2 + strip
     with styled():
         figure, place = by_hand(height)
         for k, name in enumerate(PANELS):
             axes = place(0.1 + k * (side + 0.08), 0.66, side, side, f"patch:{name}")
             _panel(axes, data, name)
         bar = place(0.15 + 5 * (side + 0.08), 0.66 + 0.15, 0.08, side - 0.3, "<colorbar>")
-        figure.colorbar(_scale(), cax=bar)
+        figure.colorbar(ERRORS, cax=bar)
         bar.tick_params(labelsize=6)
+        figure.text(
+            0.1 / WIDTH, 1 - (0.66 + side + 0.04) / height, _KEY, fontsize=6.5, color="#666666",
+            va="top",
+        )  # fmt: skip
         if dates > 1:
-            _strip(data, place, 0.66 + side + 0.28, columns, cell)
+            _strip(data, place, 0.66 + side + 0.36, columns, cell)
         figure.suptitle(
             f"sample {about['sample']}, {about['modality']} ({about['words']}), {about['day']}; "
             f"hidden: {about['hidden']}\n{WAYS_IN_WORDS[about['way']]}",
@@ -87,21 +95,18 @@ def _paint_studio(data: xr.Dataset) -> Figure:
     return finish(figure)
 
 
-def _scale() -> Any:
-    return mpl.cm.ScalarMappable(mpl.colors.Normalize(0, 1.5), "cividis")
-
-
 def _panel(axes: Axes, data: xr.Dataset, name: str) -> None:
     bare(axes)
-    axes.set_facecolor(str(_HIDDEN))
     image = data[name].values
     extent = (0, image.shape[1], image.shape[0], 0)
+    bad = data["bad"].values[data.attrs["date"]]
     if name == "error":
-        axes.imshow(image, cmap="cividis", vmin=0, vmax=1.5, extent=extent)
+        axes.imshow(striped(error_colours(image), bad), extent=extent)
+        axes.spines[:].set(visible=True, color="#BBBBBB", lw=0.6)
         mean = data.attrs["error"]
         title = "|error|" if mean is None else f"|error|, mean {mean:.2f}"
     else:
-        axes.imshow(image, extent=extent)
+        axes.imshow(image if name == "prediction" else striped(image, bad), extent=extent)
         title = name
     axes.set_title(title, fontsize=8, pad=3)
     step = data.attrs["patch"]
@@ -113,11 +118,12 @@ def _panel(axes: Axes, data: xr.Dataset, name: str) -> None:
 
 def _strip(data: xr.Dataset, place: Any, top: float, columns: int, cell: float) -> None:
     """Draw what the encoder saw of every date, small; the chosen one framed."""
-    for k, (image, day) in enumerate(zip(data["strip"].values, data.attrs["days"], strict=True)):
+    images, bad = (data[name].values for name in ("strip", "bad"))
+    for k, day in enumerate(data.attrs["days"]):
         line, column = divmod(k, columns)
         left = 0.1 + column * (cell + 0.06)
         axes = place(left, top + line * (cell + 0.2), cell, cell, f"date:{k}")
-        axes.imshow(image)
+        axes.imshow(striped(images[k], bad[k]))
         bare(axes)
         axes.set_title(day, fontsize=6, pad=1.5)
         if k == data.attrs["date"]:
@@ -175,21 +181,19 @@ def studio_view(
         "truth": truth[date, shown], "visible": seen[date], "prediction": guess[date, shown],
         "composite": whole[date],
     }  # fmt: skip
-    data = {
-        name: (("y", "x", "rgb"), _picture(image, bounds, valid[date], name != "prediction"))
-        for name, image in images.items()
-    }
+    data = {name: (("y", "x", "rgb"), _picture(image, bounds)) for name, image in images.items()}
     scored = masked[date][counted] & valid[date]
     apart = np.abs(r.prediction - r.target)[number, date][counted]
     count = scored.sum(0)
     error = np.where(count > 0, (apart * scored).sum(0) / np.maximum(count, 1), np.nan)
-    strip = [_picture(image, bounds, there, True) for image, there in zip(seen, valid, strict=True)]
+    strip = [_picture(image, bounds) for image in seen]
     days = [_day(d) if v.any() else "no data" for d, v in zip(r.dates[number], valid, strict=True)]
     return xr.Dataset(
         {
             **data,
             "error": (("y", "x"), error.astype(np.float32)),
             "strip": (("date", "y", "x", "rgb"), np.stack(strip)),
+            "bad": (("date", "y", "x"), ~valid),
         },
         attrs={
             "sample": sample, "modality": modality, "words": " ".join(shown_bands(bands)),
@@ -200,14 +204,10 @@ def studio_view(
     )  # fmt: skip
 
 
-def _picture(
-    image: np.ndarray, bounds: tuple[np.ndarray, np.ndarray], valid: np.ndarray, veiled: bool
-) -> np.ndarray:
-    """Return an image (c, y, x) as colours (y, x, 3), grey where nothing is seen."""
+def _picture(image: np.ndarray, bounds: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+    """Return an image (c, y, x) as colours (y, x, 3), grey where it is hidden."""
     picture = as_rgb(image, bounds).astype(np.float32)
-    picture[np.isnan(image).all(0)] = _HIDDEN
-    if veiled:
-        picture[~valid] = _HIDDEN
+    picture[np.isnan(image).all(0)] = HIDDEN
     return picture
 
 

@@ -12,23 +12,25 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
 
 from maestro_lab.errors import ParameterError
 
 __all__ = [
     "COLOURS",
     "GREY",
+    "HIDDEN",
     "VENUES",
     "WIDTH",
+    "by_epoch",
     "composite",
     "composites",
     "finish",
-    "hatch",
     "new_figure",
     "page",
     "page_width",
     "stretch",
+    "striped",
     "styled",
     "venue_width",
 ]
@@ -58,6 +60,10 @@ CVPR and ICML by their style files; NeurIPS, and ICLR like it, print one column.
 
 _NARROW = 5.0  # inches; below this, letters are smaller and panels stand below each other
 _IN_A_ROW = 4  # pictures that a narrow column has room for
+HIDDEN = 0.82
+"""Grey of what the encoder does not see."""
+
+_STRIPES = 96  # points along an image that stripes are drawn in
 _width: ContextVar[float] = ContextVar("width of a page in inches", default=WIDTH)
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -317,18 +323,34 @@ def bare(axes: Axes) -> None:
         spine.set_visible(False)
 
 
-def hatch(axes: Axes, bad: np.ndarray) -> None:
-    """Fade and hatch pixels that are not valid; the whole image at once where all are."""
-    veil = np.zeros((*bad.shape, 4))
-    veil[bad] = 1, 1, 1, 0.6
-    axes.imshow(veil)
-    boxes = [(0, 0, *bad.shape[::-1])] if bad.all() else []
-    for y, line in enumerate(np.pad(bad, ((0, 0), (1, 1))).astype(int)):
-        starts, ends = (np.flatnonzero(np.diff(line) == step) for step in (1, -1))
-        if not bad.all():
-            boxes += [(x, y, end - x, 1) for x, end in zip(starts, ends, strict=True)]
-    for x, y, width, height in boxes:
-        axes.add_patch(
-            Rectangle((x - 0.5, y - 0.5), width, height, fill=False, hatch="/////", lw=0,
-                      ec="#00000080")
-        )  # fmt: skip
+def by_epoch(axes: Axes, **label: Any) -> None:
+    """Count epochs along the axis; whole ones, unless there is less than one to see."""
+    axes.set_xlabel("epoch", **label)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+
+
+def striped(picture: np.ndarray, bad: np.ndarray) -> np.ndarray:
+    """Lay stripes over the pixels of a picture that are not valid.
+
+    Parameters
+    ----------
+    picture
+        (y, x, 3), 0 to 1.
+    bad
+        (y, x) bool.
+
+    Returns
+    -------
+    array
+        The picture; if anything is striped, with several points to a pixel of a small one.
+    """
+    if not bad.any():
+        return picture
+    fine = max(1, _STRIPES // max(bad.shape))
+    picture, bad = (np.repeat(np.repeat(a, fine, 0), fine, 1) for a in (picture, bad))
+    rows, columns = np.indices(bad.shape)
+    found = picture.copy()
+    found[bad] = 0.55 * picture[bad] + 0.45
+    dark = bad & ((rows + columns) % 8 < 2)
+    found[dark] = 0.25 * picture[dark] + 0.15
+    return found

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from maestro_lab.errors import ParameterError
 from maestro_lab.figures.drawn import painted_by
-from maestro_lab.figures.style import COLOURS, beside, finish, narrow, new_figure, styled
+from maestro_lab.figures.style import COLOURS, beside, by_epoch, finish, narrow, new_figure, styled
 
 __all__ = ["loss_curves"]
 
@@ -31,11 +31,12 @@ def _paint_losses(data: pd.DataFrame) -> Figure:
             key = f"val_loss/{part}" if f"val_loss/{part}" in data else f"loss/{part}"
             _line(right, data, key, COLOURS[k % len(COLOURS)], part)
         shown = held_out if "val_loss" in data else "training"
-        left.set(xlabel="epoch", ylabel="loss", title="all modalities")
-        right.set(xlabel="epoch", title=f"{shown}, by modality")
+        left.set(ylabel="loss", title="all modalities")
+        right.set(title=f"{shown}, by modality")
         for axes in (left, right):
             if axes.lines:
                 axes.legend()
+            by_epoch(axes)
             axes.grid(alpha=0.3, lw=0.5)
         left.set_ylim(0, None)
     return finish(figure)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
+from functools import cache
 
 import numpy as np
 import torch
@@ -63,7 +64,8 @@ class OlmoEarthInput:
     Warns
     -----
     CubeWarning
-        If more than a fifth of a sensor's bands are missing and have to be made up.
+        If more than a fifth of a sensor's bands are missing and have to be made up; once, however
+        often the same cube is read.
 
     Examples
     --------
@@ -166,11 +168,9 @@ class OlmoEarthInput:
             there = {band for part in parts for band in part.bands}
             lacking = [b for b in self.config.modalities[modality].bands if b not in there]
             if len(lacking) > _TOO_MANY * len(self.config.modalities[modality].bands):
-                warnings.warn(
+                _warn_once(
                     f"{modality}: {len(lacking)} of {len(self.config.modalities[modality].bands)} "
-                    f"bands are missing and are made up ({' '.join(lacking)}); embeddings suffer",
-                    CubeWarning,
-                    stacklevel=3,
+                    f"bands are missing and are made up ({' '.join(lacking)}); embeddings suffer"
                 )
 
     def __len__(self) -> int:
@@ -282,3 +282,9 @@ def _day_month_year(time: np.ndarray) -> np.ndarray:
         time.astype("datetime64[Y]").astype(int) + 1970,
     ]
     return np.stack(parts, -1)
+
+
+@cache
+def _warn_once(words: str) -> None:
+    """Warn, if nobody was told the same before; Python itself forgets whom it has told."""
+    warnings.warn(words, CubeWarning, stacklevel=4)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -23,6 +25,8 @@ __all__ = ["TOKEN", "Run", "open_run", "start_run"]
 
 TOKEN = "MAESTRO_LAB_RUN"
 """Environment variable by which the strict runner tells its notebook that a folder is its own."""
+
+_MANY = 8  # results that are folded
 
 RESERVED = (
     "notebook", "parameters", "status", "started", "seconds", "error", "host", "cwd", "token",
@@ -165,12 +169,17 @@ class Run:
         from maestro_lab.runs.table import with_intervals
 
         rows = with_intervals(self._read("results.json"), str)
+        verdict = escape(rows.pop("verdict", "")).replace("\n", "<br>")
         cells = "".join(
             f"<tr><th style='text-align:left'>{escape(name)}</th>"
             f"<td style='text-align:left'>{escape(text)}</td></tr>"
             for name, text in rows.items()
         )
-        return f"<b>{escape(str(self.shown))}</b><table>{cells}</table>"
+        table = f"<table>{cells}</table>"
+        if len(rows) > _MANY:
+            table = f"<details><summary>{len(rows)} results</summary>{table}</details>"
+        said = f"<p>{verdict}</p>" if verdict else ""
+        return f"<b>{escape(str(self.shown))}</b>{said}{table}"
 
 
 def _result(name: str, value: Any) -> Any:
@@ -202,7 +211,8 @@ def start_run(notebook: str, namespace: Mapping[str, Any], folder: str | Path = 
         ``globals()``. Its variables declared as ``name: type = default`` are the parameters of the
         run; the one called ``run_folder`` says where the run goes, if it is not empty.
     folder
-        Where the run goes, if neither this nor ``run_folder`` is to be a new numbered folder.
+        Where the run goes, if neither this nor ``run_folder`` is to be a new numbered folder. A
+        folder that holds nothing but its card when the kernel ends is removed.
 
     Raises
     ------
@@ -235,7 +245,16 @@ def start_run(notebook: str, namespace: Mapping[str, Any], folder: str | Path = 
     card["seed"] = card["parameters"].get("seed")
     path = make_folder(stem, Path(chosen) if chosen else None)
     write_json(path / "card.json", card)
+    atexit.register(_forget, path)
     return Run(path)
+
+
+def _forget(folder: Path) -> None:
+    """Remove the folder of a run that left nothing: somebody only had a look."""
+    with suppress(OSError):
+        if [file.name for file in folder.iterdir()] == ["card.json"]:
+            (folder / "card.json").unlink()
+            folder.rmdir()
 
 
 def _prepared(folder: Path) -> bool:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import sys
+import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -64,14 +66,23 @@ class _ExitAskedError(Exception):
 
 @dataclass
 class _Watch:
-    """Knows which cell runs; its methods are hooks of nbclient."""
+    """Knows which cell runs, and tells what it is about; its methods are hooks of nbclient."""
 
+    nb: NotebookNode
+    out: Tap | None = None
     cell: int = 0
     index: int = -1
+    began: float = field(default_factory=time.monotonic)
 
     def starts(self, cell: NotebookNode, cell_index: int) -> None:
         self.cell += 1
+        between = self.nb.cells[self.index + 1 : cell_index]
         self.index = cell_index
+        words = [c.source for c in between if c.cell_type == "markdown"]
+        for title in re.findall(r"^## +(.+)$", "\n".join(words), re.MULTILINE):
+            if self.out:
+                minutes, seconds = divmod(int(time.monotonic() - self.began), 60)
+                self.out.write(f"[{minutes}:{seconds:02}] {title}\n")
 
     def ended(self, cell: NotebookNode, cell_index: int, execute_reply: Mapping[str, Any]) -> None:
         payload = execute_reply["content"].get("payload", [])
@@ -113,9 +124,9 @@ def run_notebook(
     """
     from papermill.parameterize import parameterize_notebook
 
-    watch = _Watch()
     with _quiet():
         nb = parameterize_notebook(nb, dict(parameters), kernel_name=KERNEL, language="python")
+        watch = _Watch(nb, live and live.out)
         options: dict[str, Any] = {
             "stdout_file": live and live.out,
             "stderr_file": live and live.err,

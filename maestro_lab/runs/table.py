@@ -60,7 +60,11 @@ def _block(notebook: str, runs: list[Record], width: int) -> Iterator[str]:
         for name, value in run.results.items():
             if isinstance(value, str) and len(value) > _LONG:
                 label = name if len(runs) == 1 else f"{run.name}, {name}"
-                yield from textwrap.wrap(f"{label}: {value}", width, subsequent_indent="  ")
+                for line in f"{label}: {value}".splitlines():
+                    indent = "  " if line.startswith(label) else "    "
+                    yield from textwrap.wrap(
+                        line, width, initial_indent=indent[2:], subsequent_indent=indent
+                    )
 
 
 def _line(name: str, values: Sequence[str], first: int, sizes: Sequence[int]) -> str:
