@@ -75,14 +75,12 @@ def _of_run(folder: Path) -> dict[str, Callable[[], Explorer]]:
 
         return pretrained(folder)
 
-    found: dict[str, Callable[[], Explorer]] = {}
-    if not (folder / "model.safetensors").is_file():
-        return {"training": lambda: _training(folder)}
-    found["reconstruction"] = lambda: _studio(lab())
-    found["embeddings"] = lambda: _embeddings(lab())
-    found["probes"] = lambda: _probes(lab())
-    found["cube"] = lambda: _cube(lab().cube)
-    found["training"] = lambda: _training(folder)
+    found: dict[str, Callable[[], Explorer]] = {"training": lambda: _training(folder)}
+    if (folder / "model.safetensors").is_file():
+        found["cube"] = lambda: _cube(lab().cube)
+        found["reconstruction"] = lambda: _studio(lab())
+        found["embeddings"] = lambda: _embeddings(lab())
+        found["probes"] = lambda: _probes(lab())
     return found
 
 

@@ -277,6 +277,9 @@ def _chosen(patch: np.ndarray) -> dict[str, Any]:
     return dict(zip(("sample", "row", "column"), patch.tolist(), strict=True))
 
 
+_WIDE = 2.0  # directions of differences below which there is hardly one
+
+
 def _room_words(name: str, found: dict[str, float]) -> str:
     """Say what effective rank and uniformity are, and what they mean."""
     head = f"<b>{escape(name)}</b>: " if name else ""
@@ -291,7 +294,8 @@ def _room_words(name: str, found: dict[str, float]) -> str:
         )
     return (
         f"<b>Effective rank</b> {rank:.1f} of {most}: how many directions embeddings fill evenly "
-        f"as they are; {differ:.1f} for how they differ from their mean (near 1 in both: they have "
-        f"collapsed). <b>Uniformity</b> {even:.2f}: 0 if all point the same way, "
+        f"as they are; {differ:.1f} for how they differ from their mean: "
+        f"{'not collapsed' if differ >= _WIDE else 'collapsed, or nearly'} (near 1, everything "
+        f"looks the same to the model). <b>Uniformity</b> {even:.2f}: 0 if all point the same way, "
         f"about -4 if they point everywhere. Measured on {found['patches']:,} patches."
     )

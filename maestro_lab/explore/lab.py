@@ -15,7 +15,9 @@ from maestro_lab.explore.picture import CSS, ESM, Picture
 
 __all__ = ["PointedImage", "control_widget", "lab_view", "load_holoviews"]
 
-_WRAPPED = widgets.Layout(flex_flow="row wrap")
+_WRAPPED = widgets.Layout(flex_flow="row wrap", align_items="center")
+_APART = {"margin": "2px 14px 2px 2px"}
+_BUTTONS = {"button_width": "auto", "description_width": "auto"}
 
 
 class PointedImage(anywidget.AnyWidget):
@@ -30,9 +32,10 @@ class PointedImage(anywidget.AnyWidget):
 
 def control_widget(name: str, control: Control) -> widgets.Widget:
     """Return the widget of a control."""
-    style = {"description": control.label or name}
+    style: dict[str, Any] = {"description": control.label or name}
     if isinstance(control, Switch):
         return widgets.Checkbox(control.value, indent=False, **style)
+    style["style"] = {"description_width": "initial"}
     if isinstance(control, Choice):
         options = {"options": control.shown, "value": control.value}
         if control.look == "slider":
@@ -41,19 +44,19 @@ def control_widget(name: str, control: Control) -> widgets.Widget:
         if control.look == "buttons":
             wide = widgets.Layout(width="max-content")
             return widgets.ToggleButtons(
-                style={"button_width": "auto", "description_width": "auto"}, layout=wide,
-                **options, **style,
+                layout=wide, **options, **style | {"style": _BUTTONS},
             )  # fmt: skip
-        return widgets.Dropdown(**options, **style)
+        return widgets.Dropdown(layout=widgets.Layout(width="auto", **_APART), **options, **style)
     if not isinstance(control, Number):
         raise TypeError(f"no widget for {type(control).__name__}")
     ends = {"value": control.value, "min": control.low, "max": control.high, "step": control.step}
     whole = isinstance(control.step, int)
     if control.look == "box":
         kind = widgets.BoundedIntText if whole else widgets.BoundedFloatText
-        return kind(layout=widgets.Layout(width="180px"), **ends, **style)
+        return kind(layout=widgets.Layout(width="130px", **_APART), **ends, **style)
     kind = widgets.IntSlider if whole else widgets.FloatSlider
-    return kind(continuous_update=False, **ends, **style)
+    narrow = widgets.Layout(width="260px", **_APART)
+    return kind(continuous_update=False, layout=narrow, **ends, **style)
 
 
 class _View(Following):

@@ -90,10 +90,18 @@ class ProbeExplorer(Explorer):
                 "target": Choice(options=targets),
                 "probe": Choice(options=probes),
                 "features": Choice(_last_of(names), options=names),
-                "average": Switch(False, "average places"),
+                "average": Switch(False, "average places", hidden="place" not in cube.data_vars),
             }
         )
         self.set(**state)
+
+    def _choose(self, name: str, value: Any) -> None:
+        if name == "average" and value is True and self.controls[name].hidden:
+            raise ParameterError(
+                "places to average", expected="a cube with several samples of a place",
+                found="no variable 'place'",
+            )  # fmt: skip
+        super()._choose(name, value)
 
     def result(self, **state: Any) -> ProbeResult:
         """Return the probe of all features, for the present values of the controls or others."""

@@ -168,7 +168,12 @@ class RunsExplorer(Explorer):
         names = [result, *(r for r in results if r != result)] if result else results
         lines = [] if results else ["No run has a result that is a number."]
         left = len(differing(table)) - _PARAMETERS
-        if len(table) > 1 and not differing(table):
+        if len(table) == 1:
+            lines.append(
+                "One run of this notebook: nothing to compare yet. Run it again with another "
+                "parameter (maestro-lab run NOTEBOOK -p NAME VALUE)."
+            )
+        elif not differing(table):
             lines.append("No parameter differs between these runs.")
         if left > 0:
             lines.append(f"{left} more parameters differ: see collect.")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
+import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import Executor, ThreadPoolExecutor
 from html import escape
 from typing import Any
 
@@ -19,7 +22,7 @@ from maestro_lab.explore.picture import CSS, ESM, Picture
 
 __all__ = ["serve", "served_view"]
 
-_WAIT = "<i>being prepared: some seconds, with a model up to a minute ...</i>"
+_TICK = 1.0  # seconds between words to those who wait
 
 
 class ServedImage(AnyWidgetComponent):
@@ -35,7 +38,7 @@ class ServedImage(AnyWidgetComponent):
 
 def served_widget(name: str, control: Control) -> pn.widgets.Widget:
     """Return the widget of a control."""
-    style = {"label": control.label or name}
+    style: dict[str, Any] = {"label": control.label or name}
     if isinstance(control, Switch):
         return pn.widgets.Checkbox(value=control.value, **style)
     if isinstance(control, Choice):
@@ -44,6 +47,9 @@ def served_widget(name: str, control: Control) -> pn.widgets.Widget:
             "slider": pn.widgets.DiscreteSlider,
             "buttons": pn.widgets.RadioButtonGroup,
         }.get(control.look, pn.widgets.Select)
+        if control.look == "list":
+            longest = max(len(label) for label, _ in control.shown)
+            style["width"] = min(max(120, 50 + 8 * longest), 300)
         return kind(**options, **style)
     if not isinstance(control, Number):
         raise TypeError(f"no widget for {type(control).__name__}")
@@ -152,22 +158,19 @@ def serve(
 
     hv.extension("bokeh", logo=False)
 
-    def tab(make: Callable[[], Explorer]) -> Any:
-        try:
-            return served_view(make())
-        except LabError as error:
-            return pn.pane.HTML(f"<pre>{escape(str(error))}</pre>")
+    maker = ThreadPoolExecutor(1)  # one at a time: they share cube and model
 
     def page() -> pn.Column:
-        columns = [pn.Column(pn.pane.HTML(_WAIT)) for _ in explorers]
+        columns = [pn.Column(pn.pane.HTML(_waiting(0))) for _ in explorers]
         makers = list(explorers.values())
         tabs = pn.Tabs(*zip(explorers, columns, strict=True))
-        made: set[int] = set()
+        begun: set[int] = set()
 
-        def fill(*_: Any) -> None:
-            if tabs.active not in made:
-                made.add(tabs.active)
-                columns[tabs.active][:] = [tab(makers[tabs.active])]
+        async def fill(*_: Any) -> None:
+            number = tabs.active
+            if number not in begun:
+                begun.add(number)
+                await _fill(columns[number], makers[number], maker)
 
         tabs.param.watch(fill, "active")
         pn.state.onload(fill)
@@ -179,6 +182,28 @@ def serve(
         {"/": page}, title=title, address=address, port=port, show=show, threaded=threaded,
         websocket_origin=origins, autoreload=False,
     )  # fmt: skip
+
+
+async def _fill(column: pn.Column, make: Callable[[], Explorer], maker: Executor) -> None:
+    """Make an explorer in a thread of its own, telling the time, and show it."""
+    began = time.monotonic()
+    task = asyncio.get_running_loop().run_in_executor(maker, make)
+    while not (await asyncio.wait({task}, timeout=_TICK))[0]:
+        column[0].object = _waiting(time.monotonic() - began)
+    try:
+        column[:] = [served_view(task.result())]
+    except Exception as error:
+        words = str(error) if isinstance(error, LabError) else f"{type(error).__name__}: {error}"
+        column[:] = [pn.pane.HTML(f"<pre>{escape(words)}</pre>")]
+        if not isinstance(error, LabError):
+            raise  # whoever serves shall see where it comes from
+
+
+def _waiting(seconds: float) -> str:
+    return (
+        "<i>being prepared: some seconds; where a model has to look at the whole cube, up to a "
+        f"minute ... {seconds:.0f} s</i>"
+    )
 
 
 def _free_port(address: str) -> int:

@@ -235,7 +235,8 @@ class ReconstructionStudio(Explorer):
         ]
         return (
             f"<div class='maestro-words'>L1 of hidden pixels of this sample, all dates of "
-            f"{escape(state['modality'])}, normalised: {', '.join(shown)}</div>"
+            f"{escape(state['modality'])}, normalised: {', '.join(shown)}. "
+            f"Many samples at once: view <i>errors</i>.</div>"
         )
 
     def pointed(self, panel: str, x: float, y: float) -> dict[str, Any]:

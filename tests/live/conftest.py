@@ -121,7 +121,8 @@ def open_notebook(browser, lab_server, name, cells):
     )
     write(made, folder / f"{name}.ipynb")
     page = watched(browser, address)
-    page.goto(f"{address}/lab/tree/{name}.ipynb")
+    # in a workspace of its own, where no other notebook is open
+    page.goto(f"{address}/lab/workspaces/{name}/tree/{name}.ipynb")
     page.wait_for_function(IDLE, timeout=90_000)
     page.evaluate(RUN_ALL)
     return page

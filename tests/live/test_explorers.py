@@ -6,12 +6,12 @@ from itertools import cycle
 import pytest
 
 from tests.live.conftest import open_notebook, shot
-from tests.live.driving import click, drag, drive, response, settled, state_of
+from tests.live.driving import alike, click, drag, drive, response, settled, state_of
 
 pytestmark = [pytest.mark.notebooks, pytest.mark.slow]
 
 SETUP = """
-import numpy as np, torch
+import numpy as np, torch, xarray as xr
 import maestro_lab as ml
 from maestro_lab import explore
 from maestro_lab.workflow import Features
@@ -34,7 +34,11 @@ explorer = explore.EmbeddingExplorer(cube, found, tokens=tokens)
 rng = np.random.default_rng(0)
 table = Features({"random weights": [rng.normal(size=(500, 4, 6))],
                      "pretrained encoder": [rng.normal(size=(500, 4, 6))]}, np.arange(500), 2)
-explorer = explore.ProbeExplorer(table, cube, target="biomass", draws=20)
+twice = cube.copy()  # each place in two samples
+for name in ("easting", "northing", "block", "split"):
+    twice[name] = xr.DataArray(np.repeat(cube[name].values[::2], 2), dims="sample")
+twice["place"] = xr.DataArray(np.repeat(np.arange(250), 2), dims="sample")
+explorer = explore.ProbeExplorer(table, twice, target="biomass", draws=20)
 """,
     "runs": """
 import pandas as pd
@@ -106,7 +110,15 @@ def test_each_view_of_the_probe_laboratory_is_drawn(page, twins):
     choose.nth(0).select_option("species")
     state = settled(box, twin, state)[0]
     choose.nth(2).select_option("random weights")
-    assert settled(box, twin, state)[0]["features"] == "random weights"
+    state = settled(box, twin, state)[0]
+    assert state["features"] == "random weights"
+    choose.nth(0).select_option("biomass")
+    state = settled(box, twin, state)[0]
+    buttons.filter(has_text="predictions").click()
+    state, apart = settled(box, twin, state)
+    box.locator("input[type=checkbox]").click()
+    state, together = settled(box, twin, state)
+    assert state["average"] and not alike(apart, together)
 
 
 def test_a_click_shows_the_course_of_a_pixel_and_a_click_on_it_a_date(page, twins):
@@ -181,7 +193,7 @@ def test_band_groups_follow_the_controls(page):
     assert more != words and other != plots, "the plots follow"
     for k, (option, told) in enumerate(
         (("s2", ""), ("wasserstein", "Wasserstein"), ("in", "clouds in"), ("JJA", "JJA"),
-         ("complete", "complete linkage"))
+         ("complete", "complete linkage"), ("block", "blocks"))
     ):  # fmt: skip
         box.locator("select").nth(k).select_option(option)
         heading.filter(has_text=told).wait_for(timeout=30_000)
