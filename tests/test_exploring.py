@@ -38,11 +38,11 @@ def test_a_run_with_weights_shows_its_model_on_its_cube(tmp_path):
     run = card(tmp_path / "one", notebook="02_pretrain")
     (run / "model.safetensors").write_bytes(b"")
     assert list(explorers_for(run)) == [
+        "training",
+        "cube",
         "reconstruction",
         "embeddings",
         "probes",
-        "cube",
-        "training",
     ]
 
 

@@ -75,9 +75,12 @@ class CubeExplorer(Explorer):
                 "pixel": Spot(taken=self._pixel, words="(metres east, metres south), or None"),
             }
         )
+        self._clearest = ""
         self.adapt("sample")
         self.adapt("modality")
         self.set(**state)
+        if "date" not in state:
+            self.set(date=self._clearest)  # to begin with something to be seen
 
     def _choose(self, name: str, value: Any) -> None:
         if name == "date" and not isinstance(value, bool):
@@ -123,8 +126,7 @@ class CubeExplorer(Explorer):
         there = np.flatnonzero(~np.isnat(days))
         clear = one["valid"].isel(time=there).mean(("y", "x")).values
         date.offer(_named(days[there], clear))
-        if not before and date.options:
-            date.value = date.values[int(clear.argmax())]  # to begin with something to be seen
+        self._clearest = date.values[int(clear.argmax())] if date.options else ""
         if before and date.options:
             super()._choose("date", self._date(before))
 

@@ -17,7 +17,7 @@ __all__ = ["PointedImage", "control_widget", "lab_view", "load_holoviews"]
 
 _WRAPPED = widgets.Layout(flex_flow="row wrap", align_items="center")
 _APART = {"margin": "2px 14px 2px 2px"}
-_BUTTONS = {"button_width": "auto", "description_width": "auto"}
+_BUTTONS = {"button_width": "auto", "description_width": "initial"}
 
 
 class PointedImage(anywidget.AnyWidget):
@@ -42,10 +42,8 @@ def control_widget(name: str, control: Control) -> widgets.Widget:
             wide = widgets.Layout(width="540px")
             return widgets.SelectionSlider(continuous_update=False, layout=wide, **options, **style)
         if control.look == "buttons":
-            wide = widgets.Layout(width="max-content")
-            return widgets.ToggleButtons(
-                layout=wide, **options, **style | {"style": _BUTTONS},
-            )  # fmt: skip
+            line = widgets.Layout(display="flex", align_items="center", width="auto", **_APART)
+            return widgets.ToggleButtons(layout=line, **options, **style | {"style": _BUTTONS})
         return widgets.Dropdown(layout=widgets.Layout(width="auto", **_APART), **options, **style)
     if not isinstance(control, Number):
         raise TypeError(f"no widget for {type(control).__name__}")

@@ -57,7 +57,7 @@ def _paint_view(data: xr.DataTree) -> Figure:
     width = page_width()
     cell = min((width - _ROW_NAME - 0.1) / max(len(columns), 1), _CELL)
     curves = (_TALL + _BELOW) * (3 if narrow() else 1) + 0.15 * 2 * narrow()
-    height = _TOP + curves + (3 * cell + 0.55 + 0.15 * narrow() if columns else 0)
+    height = _TOP + curves + (3 * cell + 0.55 + 0.3 * narrow() if columns else 0)
     with styled():
         figure = plt.figure(figsize=(width, height))
 

@@ -30,6 +30,7 @@ from maestro_lab.figures.style import (
 
 __all__ = ["sample_overview", "split_map"]
 
+_STRIPED = "striped: not valid"
 SPLIT_COLOURS = dict(zip(SPLITS, (COLOURS[0], COLOURS[4], COLOURS[1], "#DDDDDD"), strict=True))
 
 
@@ -37,15 +38,18 @@ def _paint_sample(data: xr.DataTree) -> Figure:
     rows, dates = parts(data), len(fitting(data.attrs["dates"]))
     with styled():
         cell = page_width() / (dates + 0.6)
-        figure = new_figure((cell + 0.28) * len(rows) + 0.3)
+        figure = new_figure((cell + 0.28) * len(rows) + (0.6 if narrow() else 0.3))
         panels = figure.subplots(len(rows), dates, squeeze=False)
         for axes in panels.flat:
             bare(axes)
         for line, row in zip(panels, rows, strict=True):
             _draw_row(line, row)
-        between = "\n" if narrow() else "; "
-        words = "of each stretch of its dates the clearest; striped: not valid"
-        figure.suptitle(f"sample {data.attrs['sample']}{between}{words}", fontsize=9)
+        words = [
+            f"sample {data.attrs['sample']}",
+            "the clearest date of each stretch of the series",
+        ]
+        words.append("striped: not valid")
+        figure.suptitle(("\n" if narrow() else "; ").join(words), fontsize=9)
     return finish(figure)
 
 

@@ -63,7 +63,7 @@ _IN_A_ROW = 4  # pictures that a narrow column has room for
 HIDDEN = 0.82
 """Grey of what the encoder does not see."""
 
-_STRIPES = 96  # points along an image that stripes are drawn in
+_STRIPES = 192  # points along an image that stripes are drawn in
 _width: ContextVar[float] = ContextVar("width of a page in inches", default=WIDTH)
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -351,6 +351,6 @@ def striped(picture: np.ndarray, bad: np.ndarray) -> np.ndarray:
     rows, columns = np.indices(bad.shape)
     found = picture.copy()
     found[bad] = 0.55 * picture[bad] + 0.45
-    dark = bad & ((rows + columns) % 8 < 2)
+    dark = bad & ((rows + columns) % 16 < 4)
     found[dark] = 0.25 * picture[dark] + 0.15
     return found

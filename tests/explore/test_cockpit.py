@@ -142,6 +142,8 @@ def test_a_finished_run_is_looked_at(tmp_path):
     cockpit.click("losses", 1.2, 0.5)
     assert cockpit.state["at"] == 1.0 and "val_loss 0.95" in text(cockpit)
     assert cockpit.pointed("guesses", 0, 0) == {}
+    with pytest.raises(ParameterError, match=r"epoch to tell\n.*0 to 2\n.*99"):
+        cockpit.set(at=99)
 
 
 @pytest.mark.parametrize(

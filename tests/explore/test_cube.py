@@ -74,10 +74,13 @@ def test_a_date_may_be_a_number_or_any_day(cube):
     explorer = CubeExplorer(cube, sample=3)
     values = explorer.controls["date"].values
     assert explorer.set(date=1).state["date"] == values[1]
-    assert explorer.set(date=99).state["date"] == values[-1]
+    assert explorer.set(date=-1).state["date"] == values[-1]
     assert explorer.set(date="1990-01-01").state["date"] == values[0], "the nearest one"
-    with pytest.raises(ParameterError, match="control 'date'"):
-        explorer.set(date="yesterday")
+    for wrong in ("yesterday", "7", None):
+        with pytest.raises(ParameterError, match="control 'date'"):
+            explorer.set(date=wrong)
+    with pytest.raises(ParameterError, match=r"no date 99 of s2\n.*-6 to 5(.|\n)*2020-01-10 to"):
+        explorer.set(date=99)
 
 
 def test_the_date_stays_when_sample_or_modality_change(cube):
@@ -226,7 +229,7 @@ class TestLooks:
 def test_missing_labels_are_not_coloured(cube):
     holes = changed(cube, "targets", lambda ds: ds.assign(cover=_with_hole(ds["cover"])))
     explorer = CubeExplorer(holes, target="cover", sample=0)
-    alpha = image(explorer, layer=2)[..., 3]
+    alpha = image(explorer, layer=1)[..., 3]
     assert alpha[0, 0] == 0 and (alpha[1:] == 1).all()
 
 

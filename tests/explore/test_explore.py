@@ -132,6 +132,19 @@ def test_each_kind_of_control_says_what_it_takes(state, words):
     assert Squares().set(spot=(1.0, 2.0), share=0.3, grey=True).state["spot"] == (1, 2)
 
 
+@pytest.mark.parametrize(
+    ("state", "hint"),
+    [
+        ({"size": "4"}, "4 without quotes"),
+        ({"share": "0.5"}, "0.5 without quotes"),
+        ({"kind": "evne"}, "did you mean 'even'"),
+    ],
+)
+def test_what_was_probably_meant_is_said(state, hint):
+    with pytest.raises(ParameterError, match=hint):
+        Squares().set(**state)
+
+
 def test_who_follows_is_told_once_a_change():
     squares, told = Squares(), []
     follow = lambda: told.append(dict(squares.state))  # noqa: E731

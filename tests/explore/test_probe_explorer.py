@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import xarray as xr
 
 from maestro_lab.errors import ParameterError
 from maestro_lab.explore import ProbeExplorer
@@ -73,6 +74,12 @@ def test_what_a_cube_cannot_answer_is_said(cube):
     laboratory = ProbeExplorer(features(cube), nowhere, draws=5, target="height", view="map")
     for view in ("map", "leakage"):
         assert "positions of its windows" in laboratory.set(view=view).picture().words
+    assert laboratory.controls["average"].hidden, "small_cube has no samples of one place"
+    with pytest.raises(ParameterError, match="places to average"):
+        laboratory.set(average=True)
+    twice = cube.copy()
+    twice["place"] = xr.DataArray(np.arange(8) // 2, dims="sample")
+    assert not ProbeExplorer(features(twice), twice, draws=5).controls["average"].hidden
     logistic = ProbeExplorer(features(cube), cube, target="height", probe="logistic").picture()
     assert "probe for regression" in logistic.words
     foreign = ProbeExplorer(features(cube, names=("a", "b")), cube, target="height").picture()

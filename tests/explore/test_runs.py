@@ -36,6 +36,13 @@ def test_what_differs_is_offered(capsys):
         explorer.set(result="verdict")
 
 
+def test_a_single_run_has_nothing_to_be_compared_with():
+    explorer = RunsExplorer(made(1))
+    assert "One run of this notebook: nothing to compare yet" in words(explorer)
+    assert explorer.static().axes
+    assert "One run" not in words(RunsExplorer(made(2)))
+
+
 def test_the_best_run_comes_first_and_chosen_ones_are_marked():
     explorer = RunsExplorer(made(), chosen="probe-2")
     table = words(explorer)

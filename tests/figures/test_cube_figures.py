@@ -1,6 +1,7 @@
 """Figures of cubes and of their bands show what they claim."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
 
@@ -14,6 +15,7 @@ from maestro_lab.figures import (
 )
 from maestro_lab.figures.style import as_rgb, composite, stretch
 from tests.batches.cubes import changed, only, small_cube, without
+from tests.pictures import stripes
 
 
 def titles(figure):
@@ -30,12 +32,26 @@ def test_overview_has_a_row_for_each_modality(cube):
     assert [row[0].get_ylabel().split("\n")[0] for row in panels] == ["s2", "s1", "dem"]
     assert [sum(bool(axes.images) for axes in row) for row in panels] == [5, 5, 1]
     assert panels[0, 0].get_title() == "10 Jan 2020"
-    assert figure.get_suptitle() == "sample place1"
+    assert figure.get_suptitle().startswith("sample place1; the clearest date of each stretch")
 
 
-def test_overview_spreads_few_dates_evenly(cube):
-    shown = [t for t in titles(sample_overview(only(cube, "s2"), 0, dates=3)) if t]
-    assert shown == ["10 Jan 2020", "09 May 2020", "06 Sep 2020"]
+def test_overview_takes_the_clearest_date_of_each_stretch(cube):
+    def clouds(ds):
+        valid = np.zeros(ds["valid"].shape, bool)
+        valid[0, [0, 4, 5]] = valid[0, 3, :4] = True  # of seven dates; the fourth is nearly clear
+        return ds.assign(valid=(ds["valid"].dims, valid))
+
+    figure = sample_overview(changed(only(cube, "s2"), "s2", clouds), 0, dates=3)
+    shown = [t for t in titles(figure) if t]
+    days = [f"{d:%d %b %Y}" for d in pd.to_datetime(cube["s2"]["time"].values[0, [0, 4, 5]])]
+    assert shown == days
+
+
+def test_one_stretch_for_all_dates_whichever_are_shown(cube):
+    few, many = (sample_overview(only(cube, "s2"), 0, dates=n) for n in (1, 6))
+    day = few.axes[0].get_title()
+    same = next(axes for axes in many.axes if axes.get_title() == day)
+    np.testing.assert_array_equal(few.axes[0].images[0].get_array(), same.images[0].get_array())
 
 
 def test_overview_says_that_a_modality_is_missing(cube):
@@ -44,7 +60,7 @@ def test_overview_says_that_a_modality_is_missing(cube):
     assert not any(axes.images for axes in panels[1])
 
 
-def test_overview_hatches_what_is_not_valid():
+def test_overview_stripes_what_is_not_valid():
     def hole(ds):
         valid = np.ones(ds["valid"].shape, bool)
         valid[0, 0, 2, 1:4] = valid[0, 0, 4, 5] = False
@@ -53,18 +69,15 @@ def test_overview_hatches_what_is_not_valid():
 
     cube = changed(only(small_cube(), "dem", "s2"), "s2", hole)
     figure = sample_overview(only(cube, "s2"), 0, dates=7)
-    boxes = [(*patch.get_xy(), patch.get_width(), patch.get_height())
-             for patch in figure.axes[0].patches]  # fmt: skip
-    assert sorted(boxes) == [(0.5, 1.5, 3, 1), (4.5, 3.5, 1, 1)]
-    assert all(patch.get_hatch() for patch in figure.axes[0].patches)
-    (all_over,) = figure.axes[1].patches
-    assert (all_over.get_width(), all_over.get_height()) == (6, 6)
-    assert not figure.axes[2].patches
+    first, second, third = (axes.images[0].get_array() for axes in figure.axes[:3])
+    assert np.argwhere(stripes(first, 6)).tolist() == [[2, 1], [2, 2], [2, 3], [4, 5]]
+    assert stripes(second, 6).all()
+    assert third.shape == (6, 6, 3), "nothing is striped"
 
 
 def test_samples_go_by_number_or_name(cube):
     for sample, name in (("place3", "place3"), (np.int64(-1), "place7")):
-        assert sample_overview(cube, sample, dates=1).get_suptitle() == f"sample {name}"
+        assert sample_overview(cube, sample, dates=1).get_suptitle().startswith(f"sample {name};")
     for wrong in ("place9", 8, -9):
         with pytest.raises(ParameterError, match=r"no sample.*\n.*0 to 7, or .* 'place0'"):
             sample_overview(cube, wrong)

@@ -17,9 +17,11 @@ from maestro_lab.figures import (
     reconstruction_gain,
     reconstructions,
 )
+from maestro_lab.figures.guesses import ERRORS
 from maestro_lab.figures.maps import ground_map
 from tests.batches.cubes import only, without
 from tests.figures.conftest import SAMPLES, probed
+from tests.pictures import stripes, unstriped
 
 HIDDEN = 0.82
 
@@ -46,10 +48,13 @@ def test_what_the_encoder_did_not_see_is_grey(guesses):
     rows = panels(reconstructions({"s2": r}, sample), 0)
     assert 0 < r.masked[sample].mean() < 1
     for t in range(4):
-        truth, seen, guess, _ = (axes.images[0].get_array() for axes in rows[:, t])
+        shown = [axes.images[0].get_array() for axes in rows[:, t]]
+        truth, seen, guess, error = (unstriped(image, 6) for image in shown)
         hidden, clear = r.masked[sample, t, 0], r.valid[sample, t]
-        assert (seen[hidden] == HIDDEN).all()
-        assert (truth[~clear] == HIDDEN).all()
+        assert (seen[hidden & clear] == HIDDEN).all()
+        for image in shown:
+            np.testing.assert_array_equal(stripes(image, 6), ~clear)
+        assert (error[clear & ~hidden] == 1).all(), "white: no error is counted"
         np.testing.assert_array_equal(guess[clear & ~hidden], truth[clear & ~hidden])
         np.testing.assert_array_equal(seen[clear & ~hidden], truth[clear & ~hidden])
 
@@ -61,10 +66,11 @@ def test_the_error_is_that_of_hidden_bands(guesses):
     rows = panels(reconstructions({"s2": replace(r, masked=masked)}, 0), 0)
     apart = np.abs(r.prediction - r.target)[0]
     for t in range(4):
-        shown = np.ma.filled(rows[3, t].images[0].get_array().astype(float), np.nan)
-        counts = masked[0, t, 0] & r.valid[0, t]
-        np.testing.assert_allclose(shown[counts], apart[t, :2].mean(0)[counts], rtol=1e-6)
-        assert np.isnan(shown[~counts]).all()
+        clear, counts = r.valid[0, t], masked[0, t, 0] & r.valid[0, t]
+        shown = unstriped(rows[3, t].images[0].get_array(), 6)
+        wanted = ERRORS.to_rgba(apart[t, :2].mean(0))[..., :3]
+        np.testing.assert_allclose(shown[counts], wanted[counts], atol=1e-6)
+        assert (shown[clear & ~counts] == 1).all()
 
 
 def test_dates_without_data_are_not_dated(guesses):
@@ -76,7 +82,7 @@ def test_dates_without_data_are_not_dated(guesses):
 def test_a_missing_modality_is_drawn_empty(guesses):
     rows = panels(reconstructions({"s1": guesses["s1"]}, 2), 0)
     assert [axes.get_title() for axes in rows[0]] == ["no data"] * 3
-    assert (rows[0, 0].images[0].get_array() == HIDDEN).all()
+    assert stripes(rows[0, 0].images[0].get_array(), 6).all()
 
 
 def test_gain_compares_the_model_with_trivial_guesses(scores):

@@ -49,9 +49,10 @@ class TestFewShot:
     def test_scores_far_below_zero_are_marked_at_the_edge(self):
         axes = few_shot_curves(made_shots((-30.0, 0.5, 0.8))).axes[0]
         assert axes.get_ylim()[0] > -2
-        edge = [line for line in axes.lines if line.get_marker() == 7 and len(line.get_ydata())]
+        edge = [line for line in axes.lines if line.get_marker() == "v" and len(line.get_ydata())]
         assert len(edge) == 2
         assert all(y > axes.get_ylim()[0] for line in edge for y in line.get_ydata())
+        assert words(axes.figure)[-1] == "goes on below"
 
     def test_a_single_number_of_labels(self):
         shots = made_shots()

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -240,6 +241,14 @@ def test_resume_after_the_runner_was_killed(notebook, here):
     assert json.loads((folder / "results.json").read_text()) == {"found": "half", "epochs": 7}
     with pytest.raises(RunError, match="status 'completed'"):
         execute(path, folder=folder, resume=True)
+
+
+def test_the_log_tells_which_part_runs_and_since_when(notebook, capsys):
+    execute(notebook("# Top\n\n## First part\n\nwords", "print('one')", "## Second", "2"))
+    lines = capsys.readouterr().out.splitlines()
+    assert [re.sub(r"\d:\d\d", "m:ss", line) for line in lines[1:]] == [
+        "[m:ss] First part", "one", "[m:ss] Second",
+    ]  # fmt: skip
 
 
 def test_resume_wants_a_run_of_this_notebook(notebook, here):

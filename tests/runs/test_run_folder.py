@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -184,6 +185,22 @@ def test_paths_and_repr(run, here):
     assert repr(run) == "Run('run', interactive)"
     run.results(text="<b>")
     assert "&lt;b&gt;" in run._repr_html_() and "<b>run</b>" in run._repr_html_()
+
+
+def test_a_notebook_shows_the_verdict_first_and_folds_many_results(run):
+    run.results(verdict="Good:\nbetter <than> chance.", **{f"r{k}": k for k in range(9)})
+    shown = run._repr_html_()
+    assert "<p>Good:<br>better &lt;than&gt; chance.</p>" in shown
+    assert "<details><summary>9 results</summary>" in shown and shown.count("verdict") == 0
+
+
+def test_a_run_that_left_nothing_is_forgotten_when_its_kernel_ends(here):
+    begin = "import maestro_lab as ml; run = ml.start_run('look', {}, 'looked'); "
+    for more, there in (("", False), ("run.results(found=1)", True), ("1 / 0", False)):
+        code = subprocess.run([sys.executable, "-c", begin + more], capture_output=True).returncode
+        assert (here / "looked").exists() == there, more
+        assert code == (1 if "/" in more else 0)
+        shutil.rmtree(here / "looked", ignore_errors=True)
 
 
 def test_open_run(run, here):
