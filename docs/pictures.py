@@ -42,7 +42,7 @@ def explorers(runs: str) -> dict[str, explore.Explorer]:
     everything = ml.dataset_for(lab.model.config, lab.cube, split=None)
     return {
         "cube_view": explore.CubeExplorer(
-            landscape, sample=37, date="2021-06-01", target="land_cover", pixel=(32.0, 22.0)
+            landscape, sample=44, date="2021-07-10", target="land_cover", pixel=(32.0, 22.0)
         ),
         "studio_view": explore.ReconstructionStudio(
             lab.model, held_out, sample=3, hide="date", date=4, mask_ratio=0.5, way="visible"

@@ -213,4 +213,5 @@ def _probe_sentence(result: ProbeResult, method: str) -> str:
         parts.append(f"against {row.worse} ({other:.2f}) {words}: {interval}")
     shown = "" if math.isnan(low) else f" [{low:.2f}, {high:.2f}]"
     told = f"{_NAMES[result.metric]} {score:.2f}{shown} with the {first}"
-    return _listed(f"{name[0].upper()}{name[1:]}: {told},", parts)
+    capital = name if name.startswith("kNN") else f"{name[0].upper()}{name[1:]}"
+    return _listed(f"{capital}: {told},", parts)

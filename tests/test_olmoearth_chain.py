@@ -71,7 +71,7 @@ def test_encoders_stand_in_one_table(chain):
         for table in tables:
             assert f"macro_f1 {probe} {table}" in found
         assert f"macro_f1 {probe} pretrained encoder - published" in found
-    assert "Knn probe (OlmoEarth)" in found["verdict"]
+    assert "kNN probe (OlmoEarth)" in found["verdict"]
 
 
 def test_a_predictor_is_kept(chain):

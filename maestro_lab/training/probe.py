@@ -175,11 +175,10 @@ def probe_name(method: str) -> str:
     Examples
     --------
     >>> probe_name("knn"), probe_name("knn_olmoearth")
-    ('knn probe', 'knn probe (OlmoEarth)')
+    ('kNN probe', 'kNN probe (OlmoEarth)')
     """
-    if method in OLMOEARTH:
-        return f"{method.removesuffix('_olmoearth')} probe (OlmoEarth)"
-    return f"{method} probe"
+    name = method.removesuffix("_olmoearth").replace("knn", "kNN")
+    return f"{name} probe (OlmoEarth)" if method in OLMOEARTH else f"{name} probe"
 
 
 def listed(given: np.ndarray | Sequence[np.ndarray]) -> list[np.ndarray]:

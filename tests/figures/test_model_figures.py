@@ -138,7 +138,7 @@ def test_losses_of_nothing_are_refused_and_of_no_modality_drawn():
 
 def test_probe_scores_stand_beside_their_baselines(heights):
     figure = probe_scores(heights, title="height")
-    assert [axes.get_title() for axes in figure.axes] == ["linear probe", "knn probe"]
+    assert [axes.get_title() for axes in figure.axes] == ["linear probe", "kNN probe"]
     title, warning = figure.get_suptitle().splitlines()
     assert title == "height, 2 held-out blocks" and "intervals mean little" in warning
     for axes, method in zip(figure.axes, ("linear", "knn"), strict=True):
@@ -157,7 +157,7 @@ def test_titles_of_many_probes_do_not_touch(heights, more):
     many = replace(heights, scores=pd.concat([part.assign(probe=m) for m in methods]))
     figure = probe_scores(many)
     titles = [axes.title for axes in figure.axes]
-    assert titles[-1].get_text() == "knn probe\n(OlmoEarth)"
+    assert titles[-1].get_text() == "kNN probe\n(OlmoEarth)"
     figure.draw_without_rendering()
     edges = [(t.get_window_extent().x0, t.get_window_extent().x1) for t in titles]
     assert all(left[1] < right[0] for left, right in pairwise(edges))
@@ -183,7 +183,7 @@ def test_predictions_name_the_published_protocol(heights):
     key = ("encoder", "knn_olmoearth")
     predictions = {key: heights.predictions["encoder", "knn"]}
     (axes,) = predicted_and_true(replace(heights, predictions=predictions), *key).axes
-    assert axes.get_title() == "encoder, knn probe (OlmoEarth)"
+    assert axes.get_title() == "encoder, kNN probe (OlmoEarth)"
 
 
 def test_numbers_are_scattered_against_the_truth(heights):
@@ -192,7 +192,7 @@ def test_numbers_are_scattered_against_the_truth(heights):
     truth = heights.units.target[heights.units.split == "test"]
     np.testing.assert_allclose(points.T, [truth, heights.predictions["encoder", "knn"]])
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("truth (m)", "predicted (m)")
-    assert axes.get_title() == "encoder, knn probe"
+    assert axes.get_title() == "encoder, kNN probe"
 
 
 def test_classes_make_a_confusion_matrix(covers):

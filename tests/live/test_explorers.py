@@ -104,7 +104,7 @@ def test_each_view_of_the_probe_laboratory_is_drawn(page, twins):
         shot(box, f"probes_{state['view']}")
     assert len(set(pictures)) == len(pictures), "each view is another picture"
     choose = box.locator("select")
-    choose.nth(1).select_option("knn")
+    choose.nth(1).select_option("kNN")
     state = settled(box, twin, state)[0]
     assert state["probe"] == "knn"
     choose.nth(0).select_option("species")
