@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import suppress
 from html import escape
 from typing import Any
 
@@ -187,7 +188,7 @@ def serve(
 async def _fill(column: pn.Column, make: Callable[[], Explorer], maker: Executor) -> None:
     """Make an explorer in a thread of its own, telling the time, and show it."""
     began = time.monotonic()
-    task = asyncio.get_running_loop().run_in_executor(maker, make)
+    task = asyncio.get_running_loop().run_in_executor(maker, _prepared, make)
     while not (await asyncio.wait({task}, timeout=_TICK))[0]:
         column[0].object = _waiting(time.monotonic() - began)
     try:
@@ -197,6 +198,14 @@ async def _fill(column: pn.Column, make: Callable[[], Explorer], maker: Executor
         column[:] = [pn.pane.HTML(f"<pre>{escape(words)}</pre>")]
         if not isinstance(error, LabError):
             raise  # whoever serves shall see where it comes from
+
+
+def _prepared(make: Callable[[], Explorer]) -> Explorer:
+    """Make an explorer, and let it compute what its first view tells: most keep it."""
+    explorer = make()
+    with suppress(LabError):  # the view tells it
+        explorer.words(**explorer.state)
+    return explorer
 
 
 def _waiting(seconds: float) -> str:

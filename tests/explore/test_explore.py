@@ -1,7 +1,12 @@
 """The frame of all explorers: a state one can read and set, a still picture, a view."""
 
+import asyncio
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import nbformat
 import numpy as np
+import panel as pn
 import param
 import pytest
 from matplotlib.figure import Figure
@@ -10,7 +15,7 @@ from nbconvert import HTMLExporter
 
 from maestro_lab.batches import CubeDataset, contract_for
 from maestro_lab.errors import ParameterError
-from maestro_lab.explore import BandExplorer, CubeExplorer, ReconstructionStudio
+from maestro_lab.explore import BandExplorer, CubeExplorer, ReconstructionStudio, served
 from maestro_lab.explore.base import Explorer, interactive
 from maestro_lab.explore.controls import Choice, Number, Spot, Switch
 from maestro_lab.explore.picture import point
@@ -227,6 +232,30 @@ def test_the_widgets_of_panel_follow_and_are_followed():
     with param.edit_constant(share):  # what a slider says when it is let go
         share.value_throttled = 1.0
     assert image.source == "" and "at most 0.9" in words.object
+
+
+def test_a_tab_tells_the_time_and_then_what_it_is_or_what_went_wrong(monkeypatch):
+    monkeypatch.setattr(served, "_TICK", 0.05)
+
+    def fill(make):
+        told, column = [], pn.Column(pn.pane.HTML(""))
+        column[0].param.watch(lambda event: told.append(event.new), "object")
+        with ThreadPoolExecutor(1) as maker:
+            asyncio.run(served._fill(column, make, maker))
+        return told, column
+
+    told, column = fill(lambda: time.sleep(1.2) or Squares())
+    assert "0 s" in told[0] and "1 s" in told[-1]
+    assert "maestro-explorer" in column[0].css_classes
+
+    def broken():
+        raise ParameterError("no model", expected="one")
+
+    assert "no model" in fill(broken)[1][0].object
+    column = pn.Column(pn.pane.HTML(""))
+    with ThreadPoolExecutor(1) as maker, pytest.raises(ZeroDivisionError):
+        asyncio.run(served._fill(column, lambda: 1 / 0, maker))
+    assert "ZeroDivisionError: division by zero" in column[0].object
 
 
 def test_view_needs_no_frontend(explorer):
