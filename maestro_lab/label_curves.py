@@ -13,10 +13,7 @@ from maestro_lab.models.heads import HeadConfig
 from maestro_lab.training.scores import bootstrap, bootstrap_difference, with_interval
 from maestro_lab.training.tune import Answers
 
-__all__ = ["CHANCE", "LabelCurves", "curves_of", "label_results", "trivial_answers", "units_of"]
-
-CHANCE = "labels alone (mean, most common)"
-"""The trivial answer: the mean, or the most frequent class, of the labels at hand."""
+__all__ = ["LabelCurves", "curves_of", "label_results", "trivial_answers", "units_of"]
 
 
 @dataclass

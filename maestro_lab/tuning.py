@@ -17,7 +17,7 @@ from maestro_lab.batches.targets import read_target
 from maestro_lab.contract import Contract
 from maestro_lab.datasets import Data, dataset_for
 from maestro_lab.errors import ParameterError
-from maestro_lab.label_curves import CHANCE, LabelCurves, curves_of, trivial_answers, units_of
+from maestro_lab.label_curves import LabelCurves, curves_of, trivial_answers, units_of
 from maestro_lab.models.heads import HeadConfig
 from maestro_lab.models.olmoearth.config import OlmoEarthConfig
 from maestro_lab.models.predictor import Predictor, PredictorConfig
@@ -26,6 +26,7 @@ from maestro_lab.olmoearth.dataset import OlmoEarthDataset
 from maestro_lab.training.config import TrainingConfig
 from maestro_lab.training.progress import Progress
 from maestro_lab.training.tune import PHASES, Tuned, predict, score, tune
+from maestro_lab.training.units import TRIVIAL
 
 __all__ = ["compare_phases", "head_for", "tune_on"]
 
@@ -216,7 +217,7 @@ def compare_phases(
         labels = predictor.heads[name].labels(train.labels(name))
         trivial = trivial_answers(head, labels.numpy(), answers.answers)
         guessed = units_of(head, answers, trivial, block)[1]
-        found.setdefault((CHANCE, fraction), []).append(guessed)
+        found.setdefault((TRIVIAL, fraction), []).append(guessed)
     progress.close()
     runs = pd.DataFrame(rows, columns=["phase", "fraction", "labels", "seed", "epoch"])
     return curves_of(

@@ -7,9 +7,10 @@ import xarray as xr
 
 import maestro_lab as ml
 from maestro_lab.errors import ParameterError
-from maestro_lab.label_curves import CHANCE, label_results, trivial_answers, units_of
+from maestro_lab.label_curves import label_results, trivial_answers, units_of
 from maestro_lab.models.heads import HeadConfig
 from maestro_lab.training.tune import Answers, score
+from maestro_lab.training.units import TRIVIAL
 from maestro_lab.tuning import compare_phases, head_for, tune_on
 from maestro_lab.verdicts import label_verdict
 from tests.training.conftest import make_contract, make_model
@@ -115,13 +116,13 @@ def test_every_phase_is_scored_at_every_number_of_labels(curves, cube):
     table = curves.scores
     assert list(table.columns) == ["phase", "fraction", "labels", "score", "low", "high"]
     assert [tuple(r) for r in table[["phase", "labels"]].values] == [
-        (p, n) for n in (few, train) for p in (*PHASES, CHANCE)
+        (p, n) for n in (few, train) for p in (*PHASES, TRIVIAL)
     ]
     assert (table["low"] <= table["high"]).all()
     assert list(curves.runs.columns) == ["phase", "fraction", "labels", "seed", "epoch", "score"]
     assert len(curves.runs) == 2 * 2 * 3 and (curves.runs["epoch"] >= 1).all()
     means = curves.runs.groupby(["phase", "fraction"])["score"].mean()
-    for row in table[table["phase"] != CHANCE].itertuples():
+    for row in table[table["phase"] != TRIVIAL].itertuples():
         assert row.score == pytest.approx(means[row.phase, row.fraction])
     assert (curves.metric, curves.target) == ("r2", "mass")
     blocks = cube["block"].values[cube["split"].values == "test"]
@@ -129,7 +130,7 @@ def test_every_phase_is_scored_at_every_number_of_labels(curves, cube):
 
 
 def test_the_mean_of_the_labels_explains_nothing(curves):
-    trivial = curves.scores[curves.scores["phase"] == CHANCE]["score"]
+    trivial = curves.scores[curves.scores["phase"] == TRIVIAL]["score"]
     assert (trivial <= 0).all() and trivial.iloc[-1] > -0.5
 
 

@@ -4,8 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from maestro_lab.label_curves import CHANCE, LabelCurves
+from maestro_lab.label_curves import LabelCurves
 from maestro_lab.training.probe import ProbeResult, Units
+from maestro_lab.training.units import TRIVIAL
 from maestro_lab.verdicts import (
     groups_verdict,
     label_verdict,
@@ -111,7 +112,7 @@ def curves(low, high, *, blocks=8, seeds=2):
     """A fine-tuned and a supervised model at two numbers of labels; the interval of the first."""
     scores = pd.DataFrame(
         [("finetune", 0.1, 10, 0.6, 0.5, 0.7), ("supervised", 0.1, 10, 0.45, 0.3, 0.5),
-         ("probe", 0.1, 10, 0.4, 0.3, 0.5), (CHANCE, 0.1, 10, 0.0, 0.0, 0.0),
+         ("probe", 0.1, 10, 0.4, 0.3, 0.5), (TRIVIAL, 0.1, 10, 0.0, 0.0, 0.0),
          ("finetune", 1.0, 90, 0.8, 0.7, 0.9), ("supervised", 1.0, 90, 0.85, 0.7, 0.9)],
         columns=["phase", "fraction", "labels", "score", "low", "high"],
     )  # fmt: skip

@@ -18,9 +18,10 @@ from maestro_lab.figures.style import (
     new_figure,
     styled,
 )
-from maestro_lab.label_curves import CHANCE, LabelCurves
+from maestro_lab.label_curves import LabelCurves
 from maestro_lab.training.scores import NAMES
 from maestro_lab.training.tune import Tuned
+from maestro_lab.training.units import TRIVIAL
 
 __all__ = ["label_curves", "tuning_curves"]
 
@@ -50,8 +51,8 @@ def _paint_curves(data: pd.DataFrame) -> Figure:
             axes.plot(x, part["score"], color=colour, marker=marker, ms=5, lw=1.5, label=name)
             axes.vlines(x, part["low"], part["high"], color=colour, lw=1.5, alpha=0.6)
             axes.plot(own["labels"] * shift, own["score"], ".", ms=4, color=colour, alpha=0.45)
-        trivial = table[table["phase"] == CHANCE]
-        axes.plot(trivial["labels"], trivial["score"], color=GREY, ls=":", lw=1.2, label=CHANCE)
+        trivial = table[table["phase"] == TRIVIAL]
+        axes.plot(trivial["labels"], trivial["score"], color=GREY, ls=":", lw=1.2, label=TRIVIAL)
         if len(labels) > 1:
             axes.set_xscale("log")
         axes.set_xticks(labels, [str(n) for n in labels])
@@ -147,7 +148,7 @@ def _title(data: pd.DataFrame, seeds: int) -> str:
 
 def _limits(scores: pd.DataFrame, runs: pd.DataFrame) -> tuple[float, float]:
     """Show every mean and seed; of long intervals below them as much as is above."""
-    trained = scores[scores["phase"] != CHANCE]
+    trained = scores[scores["phase"] != TRIVIAL]
     values = np.concatenate([scores["score"], runs["score"], trained["high"]])
     values = values[np.isfinite(values)]
     low, high = (float(values.min()), float(values.max())) if len(values) else (0.0, 1.0)

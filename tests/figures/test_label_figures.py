@@ -5,9 +5,10 @@ import pandas as pd
 import pytest
 
 from maestro_lab.figures import label_curves, tuning_curves
-from maestro_lab.label_curves import CHANCE, LabelCurves
+from maestro_lab.label_curves import LabelCurves
 from maestro_lab.training.loop import Fitted
 from maestro_lab.training.tune import Tuned
+from maestro_lab.training.units import TRIVIAL
 
 PHASES = {
     "probe": "probe (encoder frozen)",
@@ -23,7 +24,7 @@ def made(labels=(10, 100), phases=tuple(PHASES), metric="r2", seeds=2):
             score = 0.3 + 0.2 * k + 0.1 * j
             rows.append((phase, n / labels[-1], n, score, score - 0.9, score + 0.05))
             runs += [(phase, n / labels[-1], n, s, 1, score + 0.02 * s) for s in range(seeds)]
-        rows.append((CHANCE, n / labels[-1], n, -0.01, -0.5, 0.0))
+        rows.append((TRIVIAL, n / labels[-1], n, -0.01, -0.5, 0.0))
     columns = ["phase", "fraction", "labels"]
     return LabelCurves(
         pd.DataFrame(rows, columns=[*columns, "score", "low", "high"]),
@@ -67,7 +68,7 @@ def test_axes_legend_and_title_say_what_is_shown(metric, name):
     (axes,) = label_curves(made(metric=metric)).axes
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("labelled training samples", name)
     legend = [text.get_text() for text in axes.get_legend().get_texts()]
-    assert legend == [*PHASES.values(), CHANCE]
+    assert legend == [*PHASES.values(), TRIVIAL]
     assert axes.get_title() == (
         "biomass on 8 held-out blocks; mean and 95 % interval over blocks and 2 seeds"
     )
@@ -88,7 +89,7 @@ def test_means_intervals_and_seeds_are_those_of_the_table():
     dots = [line for line in axes.lines if line.get_marker() == "."]
     seen = np.concatenate([line.get_ydata() for line in dots])
     np.testing.assert_allclose(np.sort(seen), np.sort(curves.runs["score"]))
-    np.testing.assert_allclose(lines[CHANCE].get_ydata(), [-0.01, -0.01])
+    np.testing.assert_allclose(lines[TRIVIAL].get_ydata(), [-0.01, -0.01])
     low, high = axes.get_ylim()
     assert low < -0.01 and high > curves.scores["high"].max(), "every mean and seed is inside"
     assert low > curves.scores["low"].min(), "long intervals may leave the figure"
@@ -97,7 +98,7 @@ def test_means_intervals_and_seeds_are_those_of_the_table():
 def test_one_number_of_labels_and_some_phases():
     (axes,) = label_curves(made((7,), ("finetune", "supervised"), seeds=1)).axes
     legend = [text.get_text() for text in axes.get_legend().get_texts()]
-    assert legend == ["fine-tuned", "supervised twin (not pretrained)", CHANCE]
+    assert legend == ["fine-tuned", "supervised twin (not pretrained)", TRIVIAL]
     assert axes.get_xscale() == "linear" and "1 seed" in axes.get_title()
     assert not axes.get_title().endswith("seeds")
 
