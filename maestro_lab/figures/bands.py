@@ -16,10 +16,10 @@ from maestro_lab.bands import STATISTICS, Grouping, Stability
 from maestro_lab.figures.drawn import painted_by, parts, several
 from maestro_lab.figures.style import COLOURS, finish, narrow, new_figure, styled
 
+__all__ = ["band_distances", "band_histograms", "band_overview", "band_togetherness"]
+
 UNSURE = "nothing to draw again: how sure this is cannot be told"
 """What is said of groups that could not be drawn again."""
-
-__all__ = ["band_distances", "band_histograms", "band_overview", "band_togetherness"]
 
 _SHAPES = {
     False: {"ncols": 2, "width_ratios": [1, 1.2]},
