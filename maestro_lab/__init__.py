@@ -38,7 +38,7 @@ _PLACES = {
     "maestro_lab.datasets": (
         "dataset_for",
         "held_out",
-        "held_out_numbers",
+        "held_out_sample",
         "inputs_of",
         "refuse_settings",
         "train_and_held_out",

@@ -22,7 +22,7 @@ __all__ = [
     "check_cube",
     "dataset_for",
     "held_out",
-    "held_out_numbers",
+    "held_out_sample",
     "inputs_of",
     "refuse_settings",
     "train_and_held_out",
@@ -157,22 +157,34 @@ def held_out(
     return dataset_for(config, cube, split=split, seed=seed, **options)
 
 
-def held_out_numbers(cube: xr.DataTree) -> np.ndarray:
-    """Return the numbers of the samples held out: of split val where there is one, else of test.
+def held_out_sample(cube: xr.DataTree, sample: int) -> int:
+    """Return the number in the cube of one of the samples held out.
+
+    Parameters
+    ----------
+    cube
+        The cube.
+    sample
+        Its number among those of split val where there is one, else of test.
 
     Raises
     ------
     ParameterError
-        If nothing is held out.
+        If nothing is held out, or not that many samples.
 
     Examples
     --------
     >>> import maestro_lab as ml
     >>> cube = ml.open_cube("landscape", samples=8, modalities=["s2"])
-    >>> cube["split"].values[held_out_numbers(cube)].tolist()
-    ['val', 'val']
+    >>> str(cube["split"].values[held_out_sample(cube, 1)])
+    'val'
     """
-    return np.flatnonzero(np.asarray(cube["split"].values).astype(str) == _held_out_split(cube))
+    numbers = np.flatnonzero(np.asarray(cube["split"].values).astype(str) == _held_out_split(cube))
+    if not -len(numbers) <= sample < len(numbers):
+        raise ParameterError(
+            f"no sample {sample} held out", expected=f"0 to {len(numbers) - 1}", found=sample
+        )
+    return int(numbers[sample])
 
 
 def _held_out_split(cube: xr.DataTree) -> str:

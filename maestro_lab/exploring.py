@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from maestro_lab.errors import ParameterError, RunError
 from maestro_lab.explore.base import Explorer
 
 if TYPE_CHECKING:
@@ -51,6 +52,12 @@ def explorers_for(
     if path is not None and path.is_dir() and next(path.glob("*/**/card.json"), None):
         return {"runs": lambda: _runs(path)}
 
+    if path is not None and not path.exists() and len(path.parts) > 1 and ":" not in str(source):
+        raise RunError(
+            f"nothing to look at: {path} does not exist",
+            expected="a run, a folder of runs, the path of a cube, or a name of the catalogue",
+            found=f"nothing there; the current folder is {Path.cwd()}",
+        )
     opened = source
     if path is not None:
         from maestro_lab.catalogue import open_cube
@@ -110,7 +117,6 @@ def _bands(cube: xr.DataTree) -> Explorer:
 
 def _studio(lab: Pretrained) -> Explorer:
     from maestro_lab.datasets import held_out
-    from maestro_lab.errors import ParameterError
     from maestro_lab.explore.studio import ReconstructionStudio
     from maestro_lab.models.systems import system_of
 

@@ -141,7 +141,7 @@ def probe_verdict(result: ProbeResult, target: str, averaged: ProbeResult | None
         The same with the samples of each place averaged, if places repeat.
     """
     blocks = int(result.scores["blocks"].iloc[0])
-    sentences = [f"{target}, on {blocks} held-out block{'s' if blocks > 1 else ''}."]
+    sentences = [f"{target}, probed on {blocks} held-out block{'s' if blocks > 1 else ''}:"]
     sentences += [_probe_sentence(result, m) for m in dict.fromkeys(result.scores["probe"])]
     if averaged is not None:
         sentences.append("With the samples of each place averaged, an easier question:")

@@ -49,11 +49,35 @@ class Features:
         Number of each sample in the cube.
     grid
         Locations along one side.
+    names
+        Name of each sample, by which another cube is told; empty checks numbers alone.
     """
 
     tables: dict[str, list[np.ndarray]]
     samples: np.ndarray
     grid: int
+    names: tuple[str, ...] = ()
+
+    def check(self, cube: xr.DataTree) -> None:
+        """Refuse a cube that these features are not of.
+
+        Raises
+        ------
+        ContractError
+            If it has fewer samples, or others under their numbers.
+        """
+        known = cube.indexes["sample"]
+        if len(self.samples) and int(self.samples.max()) >= len(known):
+            raise ContractError(
+                "features of another cube", expected=f"at least {self.samples.max() + 1} samples",
+                found=f"{len(known)}",
+            )  # fmt: skip
+        for number, name in zip(self.samples, self.names, strict=False):
+            if str(known[number]) != name:
+                raise ContractError(
+                    "features of another cube", expected=f"{name!r} as sample {number}",
+                    found=repr(str(known[number])),
+                )  # fmt: skip
 
 
 def features(
@@ -113,7 +137,8 @@ def features(
             )
         tables[f"{name}, {RANDOM}"] = untrained(other.config, seen)
         tables[name] = [table(other, seen)]
-    return Features({k: v for k, v in tables.items() if v}, data.index, grid)
+    names = tuple(str(n) for n in cube["sample"].values[data.index])
+    return Features({k: v for k, v in tables.items() if v}, data.index, grid, names)
 
 
 def _plain(data: Data, cube: xr.DataTree, split: tuple[str, ...]) -> CubeDataset:
@@ -161,6 +186,7 @@ def _tables(
     found: Features, cube: xr.DataTree, target: str, average_places: bool
 ) -> tuple[dict[str, list[np.ndarray]], Units, Target]:
     """Return the windows of each table, what is to be predicted in them, and the target."""
+    found.check(cube)
     wanted = target_at(cube, target, found.samples, found.grid)
     split, block = (np.asarray(cube[n].values)[found.samples] for n in ("split", "block"))
     place = None

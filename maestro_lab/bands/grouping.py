@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -226,11 +226,23 @@ def group_bands(
             found=", ".join(strangers),
         )
     _check_ways(statistic, linkage, *counts.values())
+    measured = {
+        name: survey.statistics(name, clouds=clouds, season=season, region=region)
+        for name in chosen
+    }
+    most = max((len(m.bands) for m in measured.values()), default=0)
+    asked = max((count or 0 for count in counts.values()), default=0)
+    if asked > most:
+        raise ParameterError("number of groups", expected=f"0 to {most}", found=asked)
     found = {}
-    for name in chosen:
-        statistics = survey.statistics(name, clouds=clouds, season=season, region=region)
-        count = min(counts.get(name) or 0, len(statistics.bands))
-        found[name] = propose_groups(statistics, groups=count, statistic=statistic, linkage=linkage)
+    for name, statistics in measured.items():
+        asked, bands = counts.get(name) or 0, len(statistics.bands)
+        found[name] = propose_groups(
+            statistics, groups=min(asked, bands), statistic=statistic, linkage=linkage
+        )
+        if asked > bands:
+            told = f"one group for each band; {asked} groups asked for"
+            found[name] = replace(found[name], chosen=told)
     return found
 
 

@@ -87,8 +87,17 @@ class Stability:
             return f"{self.word}: one group, or one for each band, cannot come out otherwise"
         return (
             f"{self.word}: drawn again from {self.drawn:,} {self.over}s, the same groups come "
-            f"out in {self.exact:.0%}; bands of one group are together in {self.within:.0%} or "
-            f"more, bands of two in {self.between:.0%} or less"
+            f"out in {self.exact:.0%}; bands of one group are "
+            + (
+                "always together, "
+                if self.within == 1
+                else f"together in {self.within:.0%} or more, "
+            )
+            + (
+                "bands of two never"
+                if self.between == 0
+                else f"bands of two in {self.between:.0%} or less"
+            )
         ).replace("%", " %")
 
     @property

@@ -8,6 +8,7 @@ the same for any number of workers and after a resume.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -290,6 +291,23 @@ def name_splits(split: str | Sequence[str] | None) -> str:
     ('all', 'val, test')
     """
     return "all" if split is None else split if isinstance(split, str) else ", ".join(split)
+
+
+def check_samples(data: Any, what: str = "samples") -> Any:
+    """Return a data set if it is one.
+
+    Raises
+    ------
+    ParameterError
+        If it is something else: a cube, for example.
+    """
+    if isinstance(data, Dataset):
+        return data
+    raise ParameterError(
+        what,
+        expected="a data set, such as ml.dataset_for(model.config, cube, split=None)",
+        found="a cube" if hasattr(data, "children") else type(data).__name__,
+    )
 
 
 def choose_samples(

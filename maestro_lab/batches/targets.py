@@ -11,7 +11,7 @@ from maestro_lab.batches.grid import to_grid
 from maestro_lab.cubes.contract import TARGETS
 from maestro_lab.errors import ParameterError
 
-__all__ = ["Target", "read_target", "target_at"]
+__all__ = ["Target", "read_target", "target_at", "target_task"]
 
 
 @dataclass(frozen=True)
@@ -88,11 +88,11 @@ def target_at(cube: xr.DataTree, name: str, samples: np.ndarray, grid: int) -> T
     """
     name, variable = read_target(cube, name)
     variable = variable.isel(sample=samples)
-    values, task = np.asarray(variable.values), variable.attrs["task"]
+    values = np.asarray(variable.values)
     classes = tuple(str(c) for c in variable.attrs.get("classes", ()))
     if "class" in variable.dims:
         classes = tuple(str(c) for c in variable["class"].values)
-    classification = task in ("classification", "segmentation")
+    classification = target_task(cube, name) == "classification"
     if variable.dims[-2:] == ("y", "x"):
         missing = variable.attrs.get("missing")
         cells = (
@@ -106,10 +106,16 @@ def target_at(cube: xr.DataTree, name: str, samples: np.ndarray, grid: int) -> T
     return Target(
         name,
         values,
-        "classification" if classification else "regression",
+        target_task(cube, name),
         str(variable.attrs.get("units", "")),
         classes,
     )
+
+
+def target_task(cube: xr.DataTree, name: str = "") -> str:
+    """Return whether a target is probed as classes, "classification", or numbers, "regression"."""
+    task = read_target(cube, name)[1].attrs["task"]
+    return "classification" if task in ("classification", "segmentation") else "regression"
 
 
 def _majority(labels: np.ndarray, grid: int, missing: int | None) -> np.ndarray:

@@ -9,7 +9,7 @@ import xarray as xr
 
 from maestro_lab.cubes.plausible import check_pixels
 from maestro_lab.cubes.sensors import UNITS, sensor
-from maestro_lab.errors import CubeError
+from maestro_lab.errors import CubeError, ParameterError
 
 __all__ = [
     "SPLITS",
@@ -34,7 +34,18 @@ TARGETS = "targets"
 
 
 def modality_names(cube: xr.DataTree) -> list[str]:
-    """Return the names of a cube's modalities, in order, without the targets."""
+    """Return the names of a cube's modalities, in order, without the targets.
+
+    Raises
+    ------
+    ParameterError
+        If it is no cube.
+    """
+    if not hasattr(cube, "children"):
+        raise ParameterError(
+            "no cube", expected="an xarray.DataTree, as ml.open_cube returns it",
+            found=repr(cube) if isinstance(cube, str) else type(cube).__name__,
+        )  # fmt: skip
     return [name for name in cube.children if name != TARGETS]
 
 

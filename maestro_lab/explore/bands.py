@@ -70,7 +70,7 @@ class BandExplorer(Explorer):
                 "clouds": Choice(options=CLOUDS),
                 "season": Choice("", options=[("all year", ""), *((s, s) for s in SEASONS)]),
                 "linkage": Choice(options=LINKAGES),
-                "groups": Number(0, low=0, high=most),
+                "groups": Number(0, "groups (0: by silhouette)", low=0, high=most),
                 "bootstrap": Choice(options=("date", "block", "sample")),
             }
         )

@@ -81,6 +81,10 @@ class Explorer:
         """Values of the controls: what one found by hand, to be put into a parameter cell."""
         return {name: control.value for name, control in self.controls.items()}
 
+    def __repr__(self) -> str:
+        words = ", ".join(f"{name}={value!r}" for name, value in self.state.items())
+        return f"{type(self).__name__}(..., {words})"
+
     def set(self, **state: Any) -> Explorer:
         """Move controls from code, and return the explorer.
 

@@ -13,6 +13,9 @@ import numpy as np
 __all__ = ["Choice", "Control", "Number", "Spot", "Switch", "nearest_day"]
 
 
+_MONTH = np.timedelta64(31, "D")
+
+
 @dataclass
 class Control:
     """One thing that can be chosen.
@@ -199,15 +202,17 @@ def _as_it_is(value: Any) -> Any:
     return value
 
 
-def nearest_day(value: Any, days: Sequence[Any]) -> int | None:
-    """Return which of some days lies nearest to a day; None if ``value`` is no day.
+def nearest_day(value: Any, days: Sequence[Any], *, far: bool = False) -> int | None:
+    """Return which of some days lies nearest to a day; None if ``value`` is no day near them.
 
     Parameters
     ----------
     value
         ISO text, or a date as numpy, pandas or Python have it.
     days
-        ISO text.
+        ISO text, ascending.
+    far
+        Whether a day may lie more than a month before or after all of them.
 
     Examples
     --------
@@ -224,4 +229,7 @@ def nearest_day(value: Any, days: Sequence[Any]) -> int | None:
         return None
     if np.isnat(wished):
         return None
-    return int(np.abs(np.array(days, "datetime64[m]") - wished).argmin())
+    known = np.array(days, "datetime64[m]")
+    if not far and not known[0] - _MONTH <= wished <= known[-1] + _MONTH:
+        return None
+    return int(np.abs(known - wished).argmin())

@@ -128,7 +128,7 @@ class CubeExplorer(Explorer):
         date.offer(_named(days[there], clear))
         self._clearest = date.values[int(clear.argmax())] if date.options else ""
         if before and date.options:
-            super()._choose("date", self._date(before))
+            date.value = date.values[nearest_day(before, date.values, far=True)]
 
     def view_of(self, **state: Any) -> CubeView:
         """Return what the figure is drawn from."""

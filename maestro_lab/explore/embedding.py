@@ -289,13 +289,13 @@ def _room_words(name: str, found: dict[str, float]) -> str:
     differ = found["differences"]
     if name:
         return (
-            f"{head}effective rank {rank:.1f} of {most}, of differences {differ:.1f}; "
-            f"uniformity {even:.2f}."
+            f"{head}effective rank of differences {differ:.1f}, of embeddings as they are "
+            f"{rank:.1f} of {most}; uniformity {even:.2f}."
         )
     return (
-        f"<b>Effective rank</b> {rank:.1f} of {most}: how many directions embeddings fill evenly "
-        f"as they are; {differ:.1f} for how they differ from their mean: "
-        f"{'not collapsed' if differ >= _WIDE else 'collapsed, or nearly'} (near 1, everything "
-        f"looks the same to the model). <b>Uniformity</b> {even:.2f}: 0 if all point the same way, "
-        f"about -4 if they point everywhere. Measured on {found['patches']:,} patches."
+        f"{'Not collapsed' if differ >= _WIDE else 'Collapsed, or nearly'}: patches differ from "
+        f"their mean in about {differ:.0f} directions (<b>effective rank</b> {differ:.1f}; near 1, "
+        f"all would look the same to the model). As they are, mean and all, embeddings fill "
+        f"{rank:.1f} of {most} directions, with <b>uniformity</b> {even:.2f} (0 if all point the "
+        f"same way, about -4 if they point everywhere). On {found['patches']:,} patches."
     )

@@ -51,10 +51,13 @@ class Following:
         self._try(lambda: point(self.explorer, self.picture, event))
 
     def _try(self, act: Callable[[], Any]) -> None:
+        self.busy(True)
         try:
             act()
         except LabError as error:
             self.say(_told(error))
+        finally:
+            self.busy(False)
 
     def show(self) -> None:
         """Bring widgets and picture to what the explorer says."""
@@ -102,6 +105,10 @@ class Following:
         """Show a picture."""
         raise NotImplementedError
 
+    def busy(self, on: bool) -> None:
+        """Let the picture fade, if the next one takes long."""
+        raise NotImplementedError
+
     def plot(self, pane: Any) -> None:
         """Show a pane of holoviews, or none."""
         raise NotImplementedError
@@ -118,9 +125,8 @@ def spaced(words: str) -> str:
 
 def state_line(explorer: Explorer) -> str:
     """Return the state as keyword arguments, to be copied into a parameter cell."""
-    words = ", ".join(f"{name}={value!r}" for name, value in explorer.state.items())
     return (
         "<code class='maestro-state' style='display:block;max-height:4em;overflow:auto;"
         "color:#767676;font-size:11px'>"
-        f"{escape(type(explorer).__name__)}(..., {escape(words)})</code>"
+        f"{escape(repr(explorer))}</code>"
     )

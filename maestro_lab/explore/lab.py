@@ -28,6 +28,7 @@ class PointedImage(anywidget.AnyWidget):
     source = traitlets.Unicode().tag(sync=True)
     alt = traitlets.Unicode().tag(sync=True)
     event = traitlets.Dict().tag(sync=True)
+    busy = traitlets.Bool(False).tag(sync=True)
 
 
 def control_widget(name: str, control: Control) -> widgets.Widget:
@@ -39,7 +40,7 @@ def control_widget(name: str, control: Control) -> widgets.Widget:
     if isinstance(control, Choice):
         options = {"options": control.shown, "value": control.value}
         if control.look == "slider":
-            wide = widgets.Layout(width="540px")
+            wide = widgets.Layout(width="560px", **_APART)
             return widgets.SelectionSlider(continuous_update=False, layout=wide, **options, **style)
         if control.look == "buttons":
             line = widgets.Layout(display="flex", align_items="center", width="auto", **_APART)
@@ -93,6 +94,10 @@ class _View(Following):
     def draw(self, picture: Picture) -> None:
         """Show a picture."""
         self.image.alt, self.image.source = picture.alt, picture.source
+
+    def busy(self, on: bool) -> None:
+        """Let the picture fade, if the next one takes long."""
+        self.image.busy = on
 
     def plot(self, pane: Any) -> None:
         """Show a pane of holoviews, or none."""

@@ -34,6 +34,8 @@ function render({ model, el }) {
     image.alt = model.get("alt");
     frame.style.display = model.get("source") ? "inline-block" : "none";
   };
+  const wait = () => frame.classList.toggle("maestro-busy", model.get("busy"));
+  model.on("change:busy", wait);
   let start = null;
   const place = (event) => {
     const box = image.getBoundingClientRect();
@@ -73,6 +75,7 @@ export default { render };
 CSS = """
 .maestro-picture { position: relative; line-height: 0; touch-action: none; cursor: crosshair; }
 .maestro-picture img { max-width: 100%; user-select: none; }
+.maestro-picture.maestro-busy img { opacity: 0.3; transition: opacity 0.2s 0.4s; }
 .maestro-band { position: absolute; display: none; pointer-events: none;
   border: 1px solid #0072B2; background: rgba(0, 114, 178, 0.15); }
 """

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 
+from maestro_lab.batches.targets import target_task
 from maestro_lab.cubes.contract import TARGETS
 from maestro_lab.errors import ParameterError
-from maestro_lab.explore.base import Explorer
+from maestro_lab.explore.base import Explorer, check_cube
 from maestro_lab.explore.controls import Choice, Switch
-from maestro_lab.training.probe import ALL_METHODS, ProbeResult, probe_name
+from maestro_lab.training.probe import ProbeResult, methods_for, probe_name
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -73,6 +74,7 @@ class ProbeExplorer(Explorer):
     def __init__(
         self, found: Features, cube: xr.DataTree, *, draws: int = 500, **state: Any
     ) -> None:
+        found.check(check_cube(cube))
         targets = list(cube[TARGETS].data_vars) if TARGETS in cube.children else []
         if not targets:
             raise ParameterError(
@@ -83,17 +85,25 @@ class ProbeExplorer(Explorer):
         self._results: dict[tuple[str, str, bool], tuple[ProbeResult, Target]] = {}
         self._curves: dict[tuple[str, str, bool], FewShot] = {}
         names = list(found.tables)
-        probes = [(probe_name(method).removesuffix(" probe"), method) for method in ALL_METHODS]
         super().__init__(
             {
                 "view": Choice(options=VIEWS, look="buttons"),
                 "target": Choice(options=targets),
-                "probe": Choice(options=probes),
+                "probe": Choice(),
                 "features": Choice(_last_of(names), options=names),
                 "average": Switch(False, "average places", hidden="place" not in cube.data_vars),
             }
         )
+        self.adapt("target")
         self.set(**state)
+
+    def adapt(self, name: str) -> None:
+        """Offer the probes that there are for the target."""
+        if name == "target":
+            task = target_task(self.cube, self.controls["target"].value)
+            methods = methods_for(task)
+            names = [probe_name(method).removesuffix(" probe") for method in methods]
+            self.controls["probe"].offer(list(zip(names, methods, strict=True)))
 
     def _choose(self, name: str, value: Any) -> None:
         if name == "average" and value is True and self.controls[name].hidden:

@@ -23,6 +23,7 @@ from maestro_lab.explore.picture import CSS, ESM, Picture
 
 __all__ = ["serve", "served_view"]
 
+_SOON = 20  # milliseconds, in which a page is told something
 _TICK = 1.0  # seconds between words to those who wait
 
 
@@ -35,6 +36,7 @@ class ServedImage(AnyWidgetComponent):
     source = param.String()
     alt = param.String()
     event = param.Dict(default={})
+    busy = param.Boolean(default=False)
 
 
 def served_widget(name: str, control: Control) -> pn.widgets.Widget:
@@ -81,12 +83,21 @@ class _View(Following):
     def moved(self, name: str, value: Any) -> None:
         """Take over what a widget says, if it is news."""
         if value != self.explorer.controls[name].value:
-            super().moved(name, value)
+            self._soon(lambda: Following.moved(self, name, value))
 
     def pointed(self, event: dict[str, Any]) -> None:
         """Take over what was pointed at, if anything was."""
         if event:
-            super().pointed(event)
+            self._soon(lambda: Following.pointed(self, event))
+
+    def _soon(self, act: Callable[[], None]) -> None:
+        """Act once the page knows that it has to wait."""
+        page = pn.state.curdoc
+        if page is None or page.session_context is None:
+            act()
+            return
+        self.busy(True)
+        page.add_timeout_callback(act, _SOON)
 
     def take_over(self, widget: pn.widgets.Widget, control: Control) -> None:
         """Bring a widget to what its control says."""
@@ -112,6 +123,10 @@ class _View(Following):
     def draw(self, picture: Picture) -> None:
         """Show a picture."""
         self.image.param.update(alt=picture.alt, source=picture.source)
+
+    def busy(self, on: bool) -> None:
+        """Let the picture fade, if the next one takes long."""
+        self.image.busy = on
 
     def plot(self, pane: Any) -> None:
         """Show a pane of holoviews, or none."""

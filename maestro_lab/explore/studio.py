@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from maestro_lab.batches.dataset import check_samples
 from maestro_lab.errors import ParameterError
 from maestro_lab.explore.base import Explorer
 from maestro_lab.explore.controls import Choice, Number, Spot, nearest_day
@@ -37,6 +38,9 @@ _WAYS = (
     ("mean and scale of visible patches", "visible"),
     ("none: normalised", "normalised"),
 )
+
+
+_ALONE = "this model encodes that on its own, so that nothing would be left to guess it from"
 
 
 class ReconstructionStudio(Explorer):
@@ -79,7 +83,7 @@ class ReconstructionStudio(Explorer):
     title = "Reconstruction studio"
 
     def __init__(self, model: Maestro, data: CubeDataset, **state: Any) -> None:
-        if not len(data):
+        if not len(check_samples(data, "samples to reconstruct")):
             raise ParameterError("samples to reconstruct", expected="at least one", found="none")
         self.model, self.data = model, data
         self._last: tuple[Any, dict[str, Reconstruction]] | None = None
@@ -114,8 +118,21 @@ class ReconstructionStudio(Explorer):
 
     def _choose(self, name: str, value: Any) -> None:
         if name == "date":
-            near = nearest_day(value, [label[:10] for label, _ in self.controls["date"].options])
+            days = [label[:10] for label, _ in self.controls["date"].options]
+            near = nearest_day(value, days)
+            if near is None and isinstance(value, str):
+                raise ParameterError(
+                    "control 'date'", found=repr(value),
+                    expected=f"0 to {len(days) - 1}, or a day from {days[0]} to {days[-1]}",
+                )  # fmt: skip
             value = value if near is None else near
+        if name == "hide" and value not in self.controls["hide"].values:
+            legal = dict(_HIDE).values()
+            raise ParameterError(
+                "control 'hide'", found=repr(value),
+                expected=", ".join(self.controls["hide"].values),
+                do=_ALONE if value in legal else self.controls["hide"].hint(value),
+            )  # fmt: skip
         super()._choose(name, value)
 
     def _day(self, date: int) -> str:
@@ -138,9 +155,18 @@ class ReconstructionStudio(Explorer):
             colours = {n: look for n, look in looks(m.bands).items() if "VV/VH" not in look.bands}
             several = groups if len(groups) > 1 else []
             self.controls["bands"].offer([*((n, n) for n in colours), *several])
+            self.controls["hide"].offer(self._hideable(modality))
             place = self.controls["place"]
             place.words = f"(row, column) of a patch, 0 to {m.grid - 1}"
             place.value = tuple(min(v, m.grid - 1) for v in place.value)
+
+    def _hideable(self, modality: str) -> list[tuple[str, str]]:
+        """Return what can be hidden so that something of each sequence is left to see."""
+        from maestro_lab.models.hiding import Hide, can_hide
+
+        return [
+            (words, what) for words, what in _HIDE if can_hide(self.model, Hide(what, modality))
+        ]
 
     def bands_of(self, modality: str, bands: str) -> tuple[str, ...]:
         """Return the bands that a choice means, by wavelength: the last is shown as red."""
@@ -226,6 +252,8 @@ class ReconstructionStudio(Explorer):
             return _found(self.errors(**state))
         r = self.reconstruction(**state)
         errors, scored = guess_errors(r)
+        lacking = [words for words, what in _HIDE if what not in self.controls["hide"].values]
+        told = f"<br>Not offered: {', '.join(lacking)}. {_ALONE}." if lacking else ""
         if not r.valid.any():
             return f"<b>{escape(state['modality'])}</b> is missing in this sample."
         if not scored.any():
@@ -236,7 +264,7 @@ class ReconstructionStudio(Explorer):
         return (
             f"<div class='maestro-words'>L1 of hidden pixels of this sample, all dates of "
             f"{escape(state['modality'])}, normalised: {', '.join(shown)}. "
-            f"Many samples at once: view <i>errors</i>.</div>"
+            f"Many samples at once: view <i>errors</i>.{told}</div>"
         )
 
     def pointed(self, panel: str, x: float, y: float) -> dict[str, Any]:

@@ -53,6 +53,10 @@ class Alike:
     """
 
     def __init__(self, cube: xr.DataTree, embeddings: Embeddings, modality: str = "") -> None:
+        if not isinstance(embeddings, Embeddings):
+            raise ParameterError(
+                "embeddings", expected="what ml.embed returns", found=type(embeddings).__name__
+            )
         self.cube, self.grid = cube, embeddings.grid
         self.sample = np.asarray(embeddings.sample)
         _check(cube, embeddings)

@@ -12,7 +12,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
+from matplotlib.patches import Patch, Rectangle
 
 from maestro_lab.figures.style import (
     COLOURS,
@@ -104,10 +104,18 @@ def _draw_image(axes: Axes, data: xr.Dataset, name: str, *, large: bool = False)
     _name_image(axes, about, name, large=large)
     if "pixel" in data.attrs:
         east, south = data.attrs["pixel"]
+        _outline_pixel(axes, image.shape, about["gsd"], east, south)
         axes.plot(east, south, "+", ms=14 if large else 9, mew=2.4, color="white")
         axes.plot(east, south, "+", ms=13 if large else 8, mew=1.1, color="black")
     if large:
         _scale_bar(axes, side)
+
+
+def _outline_pixel(axes: Axes, shape: Sequence[int], gsd: float, east: float, south: float) -> None:
+    row, column = (min(int(at // gsd), n - 1) for at, n in zip((south, east), shape, strict=False))
+    for colour, width in (("white", 2.0), ("black", 0.8)):
+        corner = (column * gsd, row * gsd)
+        axes.add_patch(Rectangle(corner, gsd, gsd, fill=False, ec=colour, lw=width))
 
 
 def _picture(data: xr.Dataset, name: str) -> np.ndarray:
@@ -117,7 +125,7 @@ def _picture(data: xr.Dataset, name: str) -> np.ndarray:
 def _name_image(axes: Axes, about: dict[str, Any], name: str, *, large: bool) -> None:
     share = f"{about['clear']:.0%} valid".replace("%", " %")
     day = day_name(about["day"])
-    words = f"{name}: {about['words']}\n{day}, {share}" if large else f"{name}, {share}\n{day}"
+    words = f"{name}: {about['words']}\n{day}, {share}"
     axes.set_title(words, fontsize=8 if large else 6.5, pad=3)
 
 

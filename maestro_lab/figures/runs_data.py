@@ -22,6 +22,7 @@ __all__ = [
     "text_of",
 ]
 
+_BASELINES = ("nearest date", "band mean", "zero", "seasonal medians", "random weights")
 VIEWS = ("small multiples", "parallel coordinates")
 """Ways to lay runs out."""
 
@@ -76,6 +77,11 @@ def _number(value: Any) -> float:
     return float(value) if plain and np.isfinite(value) else math.nan
 
 
+def _trivial(name: str) -> bool:
+    """Tell whether a result is that of a trivial guess or baseline, not a difference to one."""
+    return " - " not in name and name.split(",")[0].endswith(_BASELINES)
+
+
 def numeric_results(table: pd.DataFrame) -> list[str]:
     """Return the names of the results that are numbers in some run, and the time it took.
 
@@ -95,7 +101,8 @@ def numeric_results(table: pd.DataFrame) -> list[str]:
     # What was measured with an interval is what runs are compared by; parts and counts are not.
     minor = [c.startswith("result.step") or "/" in c or c == "seconds" for c in kept]
     rank = [
-        0 if f"{c} interval" in table else 1 + late for c, late in zip(kept, minor, strict=True)
+        int(_trivial(c)) if f"{c} interval" in table else 2 + late
+        for c, late in zip(kept, minor, strict=True)
     ]
     return [kept[k].removeprefix("result.") for k in np.argsort(rank, kind="stable")]
 

@@ -94,17 +94,40 @@ def hidden_masks(model: Maestro, batch: Batch, hide: Hide, keys: Tensor) -> dict
     _check(model, hide)
     masks = {}
     for i, stream in enumerate(model.streams):
-        chosen = stream.join([_chosen(model, name, hide, len(batch)) for name in stream.modalities])
-        if stream.length > 1 and bool(chosen.all(1).any()):
+        chosen = _on_purpose(model, stream, hide, len(batch))
+        if _whole(stream, chosen):
             raise ParameterError(
                 f"hiding the {hide.what} leaves nothing to see of {stream.name}",
-                expected=f"something that fusion {config.fusion!r} encodes together with others",
-                do="hide something smaller, or look at a model that joins more (fusion group)",
+                expected=f"less than {_sequence(stream)}, which this model encodes on its own",
+                do="hide something smaller, or take a model whose sequences hold more: several "
+                "modalities in a group (contract), or several token groups",
             )
         images = 1 if stream.folded else stream.images
         count = max(masking.count(stream.length, images), int(chosen.sum(1).max()))
         masks[stream.name] = _topped_up(chosen, present[stream.name], count, keys_for(i, 0, keys))
     return masks
+
+
+def can_hide(model: Maestro, hide: Hide) -> bool:
+    """Tell whether something is left to see of each sequence when one thing is hidden."""
+    if hide.what in ("as trained", "at random"):
+        return True
+    _check(model, hide)
+    return not any(_whole(s, _on_purpose(model, s, hide, 1)) for s in model.streams)
+
+
+def _on_purpose(model: Maestro, stream: Stream, hide: Hide, samples: int) -> Tensor:
+    """Return the tokens of a stream that are hidden on purpose."""
+    return stream.join([_chosen(model, name, hide, samples) for name in stream.modalities])
+
+
+def _whole(stream: Stream, chosen: Tensor) -> bool:
+    return stream.length > 1 and bool(chosen.all(1).any())
+
+
+def _sequence(stream: Stream) -> str:
+    names = " + ".join(stream.modalities)
+    return f"each date of {names}" if stream.folded else f"all of {names}"
 
 
 def _check(model: Maestro, hide: Hide) -> None:

@@ -116,6 +116,8 @@ class ExecutionError(RunError):
             tail.append("to go on:          begin a new run; resuming keeps the parameters")
         else:
             tail.append(f"to go on:          {shlex.join(again)}")
+            if outcome.status == "failed":
+                tail.append("                   once mended; with other parameters begin a new run")
         super().__init__(one_screen([head, "", *outcome.lines()], tail))
 
 

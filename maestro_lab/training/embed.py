@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from maestro_lab.batches import CubeDataset, loader
+from maestro_lab.batches.dataset import check_samples
 from maestro_lab.errors import ParameterError
 from maestro_lab.models.olmoearth.model import OlmoEarth
 from maestro_lab.models.systems import Model
@@ -84,7 +85,7 @@ def embed(
     batch_size
         Samples at once.
     """
-    if data.train:
+    if check_samples(data, "data to embed").train:
         raise ParameterError("data to embed", expected="train=False", found="train=True")
     if draws < 1:
         raise ParameterError("draws", expected="at least 1 choice of dates", found=draws)

@@ -27,6 +27,7 @@ __all__ = [
     "fit_probe",
     "listed",
     "merge_places",
+    "methods_for",
     "metric_for",
     "probe",
     "probe_name",
@@ -169,6 +170,17 @@ def metric_for(target: Units, metric: str | None = None) -> str:
     return metric
 
 
+def methods_for(task: str) -> list[str]:
+    """Return the probes that there are for a task.
+
+    Examples
+    --------
+    >>> "logistic" in methods_for("regression"), "logistic" in methods_for("classification")
+    (False, True)
+    """
+    return [m for m in ALL_METHODS if m != "logistic" or task != "regression"]
+
+
 def probe_name(method: str) -> str:
     """Return what to call a probe where people read it.
 
@@ -256,7 +268,7 @@ def _model(method: str, target: Units, train: int) -> tuple[object, dict[str, li
         strengths = [float(c) for c in np.logspace(-4, 2, 7)]
         return make_pipeline(*prepare, model), {"logisticregression__C": strengths}
     if method != "knn":
-        allowed = [m for m in ALL_METHODS if m != "logistic" or not regression]
+        allowed = methods_for(target.task)
         raise ParameterError(
             f"probe for {target.task}", expected=" | ".join(allowed), found=repr(method)
         )

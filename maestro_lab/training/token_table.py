@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from maestro_lab.batches import CubeDataset
+from maestro_lab.batches.dataset import check_samples
 from maestro_lab.errors import ParameterError
 from maestro_lab.models.olmoearth.model import OlmoEarth
 from maestro_lab.models.systems import Model
@@ -133,7 +134,7 @@ def embed_tokens(
     >>> len(table), sorted(set(table.modality.tolist()))
     (100, ['dem', 's2'])
     """
-    if data.train:
+    if check_samples(data, "data to embed").train:
         raise ParameterError("data to embed", expected="train=False", found="train=True")
     for what, number in (("tokens to keep", most), ("samples to encode", samples)):
         if number < 1:

@@ -75,7 +75,10 @@ def test_a_date_may_be_a_number_or_any_day(cube):
     values = explorer.controls["date"].values
     assert explorer.set(date=1).state["date"] == values[1]
     assert explorer.set(date=-1).state["date"] == values[-1]
-    assert explorer.set(date="1990-01-01").state["date"] == values[0], "the nearest one"
+    assert explorer.set(date="2020-01-01").state["date"] == values[0], "the nearest one"
+    for beyond in ("1990-01-01", "2021-06-01"):
+        with pytest.raises(ParameterError, match=r"control 'date'\n.*2020-01-10, .*2020-07-28"):
+            explorer.set(date=beyond)
     for wrong in ("yesterday", "7", None):
         with pytest.raises(ParameterError, match="control 'date'"):
             explorer.set(date=wrong)

@@ -156,7 +156,8 @@ def test_a_box_selects_and_an_empty_one_selects_none(explorer):
 
 def test_what_is_missing_is_said(cube):
     words = text(EmbeddingExplorer(cube, made_embeddings()))
-    assert "Effective rank" in words and "Uniformity" in words and "no data" not in words
+    assert "effective rank" in words and "uniformity" in words and "no data" not in words
+    assert "Not collapsed: patches differ" in words
     gaps = made_embeddings()
     gaps.features[0, :2] = np.nan
     explorer = EmbeddingExplorer(alone(cube), gaps)
@@ -175,7 +176,7 @@ def test_what_is_missing_is_said(cube):
 def test_others_are_measured_beside(cube):
     narrow = made_embeddings(width=2)
     words = text(EmbeddingExplorer(cube, made_embeddings(), others={"random <weights>": narrow}))
-    assert "random &lt;weights&gt;" in words and "of 2, of differences" in words
+    assert "random &lt;weights&gt;" in words and "as they are 1.5 of 2" in words
 
 
 def test_the_chosen_patch_is_told_in_the_words_of_the_colours(cube):

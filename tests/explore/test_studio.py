@@ -173,8 +173,24 @@ def test_a_missing_modality_is_said_to_be_missing(studio):
 
 
 def test_what_a_model_cannot_hide_is_said(studio):
-    told = studio.set(hide="modality", modality="dem").picture()
-    assert told.png == b"" and "nothing to see of dem" in told.words
+    assert studio.controls["hide"].values == ["as trained", "at random", "date", "location"]
+    assert "Not offered: this modality, these bands." in studio.picture().words
+    with pytest.raises(ParameterError, match=r"control 'hide'(.|\n)*encodes that on its own"):
+        studio.set(hide="modality")
+    with pytest.raises(ParameterError, match="did you mean 'date'"):
+        studio.set(hide="dates")
+    studio.set(hide="date")
+    assert studio.set(modality="dem").state["hide"] == "as trained", "it has but one date"
+
+
+def test_what_shares_a_sequence_can_be_hidden(cube):
+    groups = {"s2": [["B02", "B03"], ["B04", "B08"]]}
+    contract = contract_for(cube, dates={"s2": 4, "s1": 3}, token_groups=groups)
+    data = CubeDataset(cube, contract, split=None, train=False)
+    studio = ReconstructionStudio(build(data), data, hide="bands", bands="B08")
+    assert "Not offered: this modality." in studio.picture().words
+    masked = studio.reconstruction().masked[0]
+    assert masked[:, 2:].all() and not masked[:, :2].all()
 
 
 def test_one_date_and_one_band(cube):
