@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 import maestro_lab as ml
-from maestro_lab.errors import LabError
+from maestro_lab import explore
+from maestro_lab.errors import LabError, ParameterError
 from maestro_lab.models.config import MaestroConfig
 from maestro_lab.models.masking import Masking
 from maestro_lab.tuning import compare_phases
@@ -96,3 +97,33 @@ def test_samples_of_another_split(cube):
     held = np.flatnonzero(cube["split"].values == "test")
     text = message(lambda: ml.CubeDataset(cube, make_contract(cube), samples=held))
     assert "not in split train" in text
+
+
+def cube_in_place_of(what):
+    """Give a cube, or its name, where something made of it belongs."""
+    cube = ml.open_cube("landscape", samples=8, modalities=["s2"])
+    model = ml.build_model(ml.MaestroConfig(ml.contract_for(cube, dates={"s2": 4}), "nano"))
+    return {
+        "embed": lambda: ml.embed(model, cube),
+        "tokens": lambda: ml.embed_tokens(model, cube),
+        "studio": lambda: explore.ReconstructionStudio(model, cube),
+        "embeddings": lambda: explore.EmbeddingExplorer(cube, cube),
+        "groups": lambda: ml.groups_for("landscape"),
+        "held out": lambda: ml.held_out_sample(cube, 99),
+    }[what]
+
+
+@pytest.mark.parametrize(
+    ("what", "words"),
+    [
+        ("embed", "data to embed\n.*ml.dataset_for.*\n.*a cube"),
+        ("tokens", "data to embed\n.*ml.dataset_for.*\n.*a cube"),
+        ("studio", "samples to reconstruct\n.*ml.dataset_for.*\n.*a cube"),
+        ("embeddings", "embeddings\n.*what ml.embed returns\n.*DataTree"),
+        ("groups", "no cube\n.*ml.open_cube.*\n.*'landscape'"),
+        ("held out", "no sample 99 held out\n.*0 to 1"),
+    ],
+)
+def test_what_something_was_taken_for_is_told(what, words):
+    with pytest.raises(ParameterError, match=words):
+        cube_in_place_of(what)()

@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from maestro_lab.cli import main
-from maestro_lab.errors import LabError
+from maestro_lab.errors import LabError, RunError
 from maestro_lab.explore import CubeExplorer
 from maestro_lab.exploring import explorers_for
 from tests.batches.cubes import small_cube
@@ -32,6 +32,11 @@ def test_a_run_without_weights_shows_its_training(tmp_path):
     found = explorers_for(run)
     assert list(found) == ["training"]
     assert "no" in found["training"]().words(**found["training"]().state)
+
+
+def test_what_is_not_there_is_named_with_all_it_might_be(tmp_path):
+    with pytest.raises(RunError, match=r"nothing to look at.*\n.*a run, a folder of runs"):
+        explorers_for(tmp_path / "nope")
 
 
 def test_a_run_with_weights_shows_its_model_on_its_cube(tmp_path):

@@ -1,10 +1,12 @@
 """The probe laboratory: each view shows what was computed once, and says what it cannot show."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import xarray as xr
 
-from maestro_lab.errors import ParameterError
+from maestro_lab.errors import ContractError, ParameterError
 from maestro_lab.explore import ProbeExplorer
 from maestro_lab.workflow import Features
 from tests.batches.cubes import small_cube, without
@@ -67,6 +69,21 @@ def test_classes_have_a_confusion_matrix_and_scores_of_their_own(laboratory):
     assert {"water", "wood", "field"} & set(laboratory.static().drawn.data["part"])
 
 
+def test_features_of_another_cube_are_refused(cube):
+    found = replace(features(cube), names=tuple(f"place{k}" for k in SAMPLES))
+    assert ProbeExplorer(found, cube, draws=5)
+    few = cube.isel(sample=slice(4))
+    for other, words in ((few, "at least 8 samples\n.*4"), (renamed(cube), "'place0'.*\n.*'x0'")):
+        with pytest.raises(ContractError, match=f"features of another cube\n.*{words}"):
+            ProbeExplorer(found, other)
+
+
+def renamed(cube):
+    nodes = {name: node.to_dataset(inherit=False) for name, node in cube.children.items()}
+    root = cube.to_dataset().assign_coords(sample=[f"x{k}" for k in range(8)])
+    return xr.DataTree.from_dict({"/": root, **nodes})
+
+
 def test_what_a_cube_cannot_answer_is_said(cube):
     with pytest.raises(ParameterError, match="the cube has no targets"):
         ProbeExplorer(features(cube), small_cube(targets=False))
@@ -80,7 +97,9 @@ def test_what_a_cube_cannot_answer_is_said(cube):
     twice = cube.copy()
     twice["place"] = xr.DataArray(np.arange(8) // 2, dims="sample")
     assert not ProbeExplorer(features(twice), twice, draws=5).controls["average"].hidden
-    logistic = ProbeExplorer(features(cube), cube, target="height", probe="logistic").picture()
-    assert "probe for regression" in logistic.words
+    with pytest.raises(ParameterError, match="control 'probe'"):
+        ProbeExplorer(features(cube), cube, target="height", probe="logistic")
+    classes = ProbeExplorer(features(cube), cube, target="cover", probe="logistic")
+    assert classes.set(target="height").state["probe"] == "linear", "there is no logistic one"
     foreign = ProbeExplorer(features(cube, names=("a", "b")), cube, target="height").picture()
     assert "features to probe" in foreign.words

@@ -145,7 +145,8 @@ def test_a_cell_error_shows_the_end_of_the_traceback(notebook, here):
     lines = str(error).splitlines()
     assert lines[0] == "tiny.ipynb: failed at cell [5]"
     assert "ZeroDivisionError: division by zero" in lines
-    assert lines[-2] == "executed notebook: runs/tiny-001/notebook.html"
+    assert lines[-3] == "executed notebook: runs/tiny-001/notebook.html"
+    assert lines[-1].endswith("once mended; with other parameters begin a new run")
     assert error.run.card["error"]["ename"] == "ZeroDivisionError"
     executed = read(error.run)
     assert [c.metadata.papermill.status for c in executed.cells[-3:]] == [
