@@ -253,7 +253,7 @@ class ReconstructionStudio(Explorer):
         r = self.reconstruction(**state)
         errors, scored = guess_errors(r)
         lacking = [words for words, what in _HIDE if what not in self.controls["hide"].values]
-        told = f"<br>Not offered: {', '.join(lacking)}. {_ALONE}." if lacking else ""
+        told = f"<br>Not offered: {', '.join(lacking)}: {_ALONE}." if lacking else ""
         if not r.valid.any():
             return f"<b>{escape(state['modality'])}</b> is missing in this sample."
         if not scored.any():

@@ -174,7 +174,7 @@ def test_a_missing_modality_is_said_to_be_missing(studio):
 
 def test_what_a_model_cannot_hide_is_said(studio):
     assert studio.controls["hide"].values == ["as trained", "at random", "date", "location"]
-    assert "Not offered: this modality, these bands." in studio.picture().words
+    assert "Not offered: this modality, these bands: this model" in studio.picture().words
     with pytest.raises(ParameterError, match=r"control 'hide'(.|\n)*encodes that on its own"):
         studio.set(hide="modality")
     with pytest.raises(ParameterError, match="did you mean 'date'"):
@@ -188,7 +188,7 @@ def test_what_shares_a_sequence_can_be_hidden(cube):
     contract = contract_for(cube, dates={"s2": 4, "s1": 3}, token_groups=groups)
     data = CubeDataset(cube, contract, split=None, train=False)
     studio = ReconstructionStudio(build(data), data, hide="bands", bands="B08")
-    assert "Not offered: this modality." in studio.picture().words
+    assert "Not offered: this modality: this model" in studio.picture().words
     masked = studio.reconstruction().masked[0]
     assert masked[:, 2:].all() and not masked[:, :2].all()
 
