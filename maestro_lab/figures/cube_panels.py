@@ -125,7 +125,8 @@ def _picture(data: xr.Dataset, name: str) -> np.ndarray:
 def _name_image(axes: Axes, about: dict[str, Any], name: str, *, large: bool) -> None:
     share = f"{about['clear']:.0%} valid".replace("%", " %")
     day = day_name(about["day"])
-    words = f"{name}: {about['words']}\n{day}, {share}"
+    look = about["words"] if large else about["words"].partition(" (")[0]
+    words = f"{name}: {look}\n{day}, {share}"
     axes.set_title(words, fontsize=8 if large else 6.5, pad=3)
 
 

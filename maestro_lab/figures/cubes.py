@@ -44,11 +44,7 @@ def _paint_sample(data: xr.DataTree) -> Figure:
             bare(axes)
         for line, row in zip(panels, rows, strict=True):
             _draw_row(line, row)
-        words = [
-            f"sample {data.attrs['sample']}",
-            "the clearest date of each stretch of the series",
-        ]
-        words.append("striped: not valid")
+        words = f"sample {data.attrs['sample']}", "the clearest date of each stretch", _STRIPED
         figure.suptitle(("\n" if narrow() else "; ").join(words), fontsize=9)
     return finish(figure)
 
