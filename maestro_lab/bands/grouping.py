@@ -241,7 +241,7 @@ def group_bands(
             statistics, groups=min(asked, bands), statistic=statistic, linkage=linkage
         )
         if asked > bands:
-            told = f"one group for each band; {asked} groups asked for"
+            told = f"{bands} of {asked} groups asked for"
             found[name] = replace(found[name], chosen=told)
     return found
 

@@ -136,7 +136,7 @@ def test_groups_a_cube_modality_by_modality(small):
 def test_as_many_groups_as_there_are_bands_at_most(small):
     found = group_bands(small, modalities=["s1", "s2"], groups=3)["s1"]
     assert len(found.groups) == 2
-    assert found.chosen == "one group for each band; 3 groups asked for"
+    assert found.chosen == "2 of 3 groups asked for"
     for wrong in (-1, 5):
         with pytest.raises(ParameterError, match="number of groups"):
             group_bands(small, modalities=["s1"], groups=wrong)
