@@ -85,19 +85,12 @@ class Stability:
         """The word, and the numbers behind it."""
         if self.given:
             return f"{self.word}: one group, or one for each band, cannot come out otherwise"
+        within = "always together" if self.within == 1 else f"together in {self.within:.0%} or more"
+        between = "never" if self.between == 0 else f"in {self.between:.0%} or less"
         return (
             f"{self.word}: drawn again from {self.drawn:,} {self.over}s, the same groups come "
-            f"out in {self.exact:.0%}; bands of one group are "
-            + (
-                "always together, "
-                if self.within == 1
-                else f"together in {self.within:.0%} or more, "
-            )
-            + (
-                "bands of two never"
-                if self.between == 0
-                else f"bands of two in {self.between:.0%} or less"
-            )
+            f"out in {self.exact:.0%}; bands of one group are {within}, bands of two "
+            f"{between}"
         ).replace("%", " %")
 
     @property

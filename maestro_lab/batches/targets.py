@@ -92,12 +92,12 @@ def target_at(cube: xr.DataTree, name: str, samples: np.ndarray, grid: int) -> T
     classes = tuple(str(c) for c in variable.attrs.get("classes", ()))
     if "class" in variable.dims:
         classes = tuple(str(c) for c in variable["class"].values)
-    classification = target_task(cube, name) == "classification"
+    task = target_task(cube, name)
     if variable.dims[-2:] == ("y", "x"):
         missing = variable.attrs.get("missing")
         cells = (
             _majority(values, grid, missing)
-            if classification
+            if task == "classification"
             else to_grid(values.astype(float), grid)
         )
         values = np.moveaxis(cells.reshape(*cells.shape[:-2], grid * grid), -1, 1)
@@ -106,7 +106,7 @@ def target_at(cube: xr.DataTree, name: str, samples: np.ndarray, grid: int) -> T
     return Target(
         name,
         values,
-        target_task(cube, name),
+        task,
         str(variable.attrs.get("units", "")),
         classes,
     )

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from maestro_lab.errors import ParameterError, RunError
 from maestro_lab.explore.base import Explorer, interactive
 from maestro_lab.explore.controls import Choice, Number, Spot
+from maestro_lab.explore.picture import as_it_stands
 from maestro_lab.training.monitor import Monitor, Plan, read_metrics
 from maestro_lab.training.progress import duration, pace
 
@@ -270,7 +271,7 @@ class TrainingCockpit(Explorer, Monitor):
 
     def words(self, scale: str, sample: int, at: float | None) -> str:
         """Tell the numbers of one row, errors, and what is missing."""
-        lines = [f"<pre>{escape(self.error)}</pre>"] if self.error else []
+        lines = [as_it_stands(self.error)] if self.error else []
         lines += self._card_words()
         if not self.rows:
             lines.append("no metrics yet")
@@ -294,7 +295,7 @@ class TrainingCockpit(Explorer, Monitor):
         if isinstance(error, Mapping):
             cell = f"cell {error['cell']}: " if error.get("cell") else ""
             text = ": ".join(str(error[k]) for k in ("ename", "evalue") if error.get(k))
-            lines.append(f"<pre>{escape(cell + text)}</pre>")
+            lines.append(as_it_stands(cell + text))
         return lines
 
     def pointed(self, panel: str, x: float, y: float) -> dict[str, Any]:

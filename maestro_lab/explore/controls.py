@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -64,10 +64,13 @@ class Choice(Control):
         Values, or pairs of a label and a value.
     look
         "list", "slider" or "buttons".
+    absent
+        Values that others can choose but nobody here, and why.
     """
 
     options: Sequence[Any] = ()
     look: str = "list"
+    absent: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.offer(self.options)
@@ -104,9 +107,11 @@ class Choice(Control):
         return ", ".join(shown if len(shown) <= 12 else [*shown[:5], "...", shown[-1]])
 
     def hint(self, value: Any) -> str | None:
-        """Return the option that comes nearest to what was written."""
+        """Return why a value is absent, or the option that comes nearest to what was written."""
         if not isinstance(value, str):
             return None
+        if value in self.absent:
+            return self.absent[value]
         if value in (str(v) for v in self.values):
             return f"{value} without quotes"
         close = difflib.get_close_matches(value, [v for v in self.values if isinstance(v, str)], 1)

@@ -171,7 +171,7 @@ class CubeExplorer(Explorer):
         return "<div class='maestro-words'>" + "<br>".join(lines) + "</div>"
 
     def _values(self, ds: xr.Dataset, state: dict[str, Any]) -> str:
-        from maestro_lab.figures.sample_view import pixel_at
+        from maestro_lab.figures.cube_panels import pixel_at
 
         if state["pixel"] is None:
             return "one date: click on a place to see its values"

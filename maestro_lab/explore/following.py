@@ -9,7 +9,7 @@ from typing import Any
 from maestro_lab.errors import LabError
 from maestro_lab.explore.base import Explorer
 from maestro_lab.explore.controls import Control
-from maestro_lab.explore.picture import Picture, point
+from maestro_lab.explore.picture import Picture, as_it_stands, point
 
 __all__ = ["Following", "spaced", "state_line"]
 
@@ -17,8 +17,8 @@ __all__ = ["Following", "spaced", "state_line"]
 class Following:
     """Widgets that follow an explorer, and that it follows.
 
-    Subclasses make the widgets, call :meth:`moved` and :meth:`pointed` when somebody uses them,
-    and say how words, lines, pictures and plots are shown.
+    Subclasses make the widgets and ``image``, which can be ``busy``, call :meth:`moved` and
+    :meth:`pointed` when somebody uses them, and say how words, lines, pictures and plots are shown.
 
     Parameters
     ----------
@@ -27,6 +27,8 @@ class Following:
     make
         Makes the widget of a control, given its name.
     """
+
+    image: Any
 
     def __init__(self, explorer: Explorer, make: Callable[[str, Control], Any]) -> None:
         self.explorer, self.following, self.picture = explorer, False, Picture(b"", "")
@@ -55,7 +57,7 @@ class Following:
         try:
             act()
         except LabError as error:
-            self.say(_told(error))
+            self.say(as_it_stands(error))
         finally:
             self.busy(False)
 
@@ -83,7 +85,7 @@ class Following:
         try:
             words, plots = self.explorer.words(**state), self.explorer.plots(**state)
         except LabError as error:
-            self.say(_told(error))
+            self.say(as_it_stands(error))
             self.plot(None)
             return
         self.say(spaced(words))
@@ -107,15 +109,11 @@ class Following:
 
     def busy(self, on: bool) -> None:
         """Let the picture fade, if the next one takes long."""
-        raise NotImplementedError
+        self.image.busy = on
 
     def plot(self, pane: Any) -> None:
         """Show a pane of holoviews, or none."""
         raise NotImplementedError
-
-
-def _told(error: LabError) -> str:
-    return f"<pre>{escape(str(error))}</pre>"
 
 
 def spaced(words: str) -> str:

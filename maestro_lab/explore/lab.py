@@ -95,10 +95,6 @@ class _View(Following):
         """Show a picture."""
         self.image.alt, self.image.source = picture.alt, picture.source
 
-    def busy(self, on: bool) -> None:
-        """Let the picture fade, if the next one takes long."""
-        self.image.busy = on
-
     def plot(self, pane: Any) -> None:
         """Show a pane of holoviews, or none."""
         self.plots.outputs = ()

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from maestro_lab.explore.base import Explorer
 
-__all__ = ["CSS", "ESM", "Picture", "picture_of", "point"]
+__all__ = ["CSS", "ESM", "Picture", "as_it_stands", "picture_of", "point"]
 
 DPI = 130
 
@@ -129,13 +129,18 @@ class Picture:
         return None
 
 
+def as_it_stands(text: object) -> str:
+    """Return HTML that shows some text, an error for example, line by line."""
+    return f"<pre>{escape(str(text))}</pre>"
+
+
 def picture_of(explorer: Explorer) -> Picture:
     """Draw an explorer as it stands."""
     state = explorer.state
     try:
         figure, words = explorer.draw(**state), explorer.words(**state)
     except LabError as error:
-        return Picture(b"", f"<pre>{escape(str(error))}</pre>")
+        return Picture(b"", as_it_stands(error))
     page = BytesIO()
     figure.savefig(page, format="png", dpi=DPI, pil_kwargs={"compress_level": 1})
     head = figure.get_suptitle()

@@ -19,7 +19,7 @@ from maestro_lab.errors import LabError
 from maestro_lab.explore.base import Explorer
 from maestro_lab.explore.controls import Choice, Control, Number, Switch
 from maestro_lab.explore.following import Following
-from maestro_lab.explore.picture import CSS, ESM, Picture
+from maestro_lab.explore.picture import CSS, ESM, Picture, as_it_stands
 
 __all__ = ["serve", "served_view"]
 
@@ -124,10 +124,6 @@ class _View(Following):
         """Show a picture."""
         self.image.param.update(alt=picture.alt, source=picture.source)
 
-    def busy(self, on: bool) -> None:
-        """Let the picture fade, if the next one takes long."""
-        self.image.busy = on
-
     def plot(self, pane: Any) -> None:
         """Show a pane of holoviews, or none."""
         self.plots[:] = [] if pane is None else [pane]
@@ -210,7 +206,7 @@ async def _fill(column: pn.Column, make: Callable[[], Explorer], maker: Executor
         column[:] = [served_view(task.result())]
     except Exception as error:
         words = str(error) if isinstance(error, LabError) else f"{type(error).__name__}: {error}"
-        column[:] = [pn.pane.HTML(f"<pre>{escape(words)}</pre>")]
+        column[:] = [pn.pane.HTML(as_it_stands(words))]
         if not isinstance(error, LabError):
             raise  # whoever serves shall see where it comes from
 

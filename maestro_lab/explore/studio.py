@@ -39,7 +39,6 @@ _WAYS = (
     ("none: normalised", "normalised"),
 )
 
-
 _ALONE = "this model encodes that on its own, so that nothing would be left to guess it from"
 
 
@@ -126,13 +125,6 @@ class ReconstructionStudio(Explorer):
                     expected=f"0 to {len(days) - 1}, or a day from {days[0]} to {days[-1]}",
                 )  # fmt: skip
             value = value if near is None else near
-        if name == "hide" and value not in self.controls["hide"].values:
-            legal = dict(_HIDE).values()
-            raise ParameterError(
-                "control 'hide'", found=repr(value),
-                expected=", ".join(self.controls["hide"].values),
-                do=_ALONE if value in legal else self.controls["hide"].hint(value),
-            )  # fmt: skip
         super()._choose(name, value)
 
     def _day(self, date: int) -> str:
@@ -155,18 +147,20 @@ class ReconstructionStudio(Explorer):
             colours = {n: look for n, look in looks(m.bands).items() if "VV/VH" not in look.bands}
             several = groups if len(groups) > 1 else []
             self.controls["bands"].offer([*((n, n) for n in colours), *several])
-            self.controls["hide"].offer(self._hideable(modality))
+            self._offer_to_hide(modality)
             place = self.controls["place"]
             place.words = f"(row, column) of a patch, 0 to {m.grid - 1}"
             place.value = tuple(min(v, m.grid - 1) for v in place.value)
 
-    def _hideable(self, modality: str) -> list[tuple[str, str]]:
-        """Return what can be hidden so that something of each sequence is left to see."""
+    def _offer_to_hide(self, modality: str) -> None:
+        """Offer what can be hidden so that something of each sequence is left to see."""
         from maestro_lab.models.hiding import Hide, can_hide
 
-        return [
-            (words, what) for words, what in _HIDE if can_hide(self.model, Hide(what, modality))
-        ]
+        hide = self.controls["hide"]
+        hide.absent = {
+            what: _ALONE for _, what in _HIDE if not can_hide(self.model, Hide(what, modality))
+        }
+        hide.offer([(words, what) for words, what in _HIDE if what not in hide.absent])
 
     def bands_of(self, modality: str, bands: str) -> tuple[str, ...]:
         """Return the bands that a choice means, by wavelength: the last is shown as red."""
@@ -252,7 +246,7 @@ class ReconstructionStudio(Explorer):
             return _found(self.errors(**state))
         r = self.reconstruction(**state)
         errors, scored = guess_errors(r)
-        lacking = [words for words, what in _HIDE if what not in self.controls["hide"].values]
+        lacking = [words for words, what in _HIDE if what in self.controls["hide"].absent]
         told = f"<br>Not offered: {', '.join(lacking)}: {_ALONE}." if lacking else ""
         if not r.valid.any():
             return f"<b>{escape(state['modality'])}</b> is missing in this sample."

@@ -26,7 +26,7 @@ from maestro_lab.figures.style import (
     wide_page,
 )
 
-__all__ = ["CLASS_COLOURS", "day_name", "move_cube", "moving_parts", "paint_cube"]
+__all__ = ["CLASS_COLOURS", "day_name", "move_cube", "moving_parts", "paint_cube", "pixel_at"]
 
 _LARGE, _TOP, _LEFT, _RIGHT = 2.75, 0.62, 0.78, 0.95  # inches
 _TALL, _LOW, _GAP, _FOOT = 1.25, 0.72, 0.16, 0.2
@@ -104,15 +104,27 @@ def _draw_image(axes: Axes, data: xr.Dataset, name: str, *, large: bool = False)
     _name_image(axes, about, name, large=large)
     if "pixel" in data.attrs:
         east, south = data.attrs["pixel"]
-        _outline_pixel(axes, image.shape, about["gsd"], east, south)
+        _outline_pixel(axes, image.shape, about["gsd"], (east, south))
         axes.plot(east, south, "+", ms=14 if large else 9, mew=2.4, color="white")
         axes.plot(east, south, "+", ms=13 if large else 8, mew=1.1, color="black")
     if large:
         _scale_bar(axes, side)
 
 
-def _outline_pixel(axes: Axes, shape: Sequence[int], gsd: float, east: float, south: float) -> None:
-    row, column = (min(int(at // gsd), n - 1) for at, n in zip((south, east), shape, strict=False))
+def pixel_at(pixel: Sequence[float], gsd: float, rows: int, columns: int) -> tuple[int, int]:
+    """Return row and column of the pixel that holds a place, metres east and south.
+
+    Examples
+    --------
+    >>> pixel_at((25.0, 3.0), gsd=10, rows=6, columns=6)
+    (0, 2)
+    """
+    column, row = (int(v // gsd) for v in pixel)
+    return min(max(row, 0), rows - 1), min(max(column, 0), columns - 1)
+
+
+def _outline_pixel(axes: Axes, shape: Sequence[int], gsd: float, place: Sequence[float]) -> None:
+    row, column = pixel_at(place, gsd, *shape[:2])
     for colour, width in (("white", 2.0), ("black", 0.8)):
         corner = (column * gsd, row * gsd)
         axes.add_patch(Rectangle(corner, gsd, gsd, fill=False, ec=colour, lw=width))

@@ -11,12 +11,12 @@ from matplotlib.figure import Figure  # noqa: F401  what a decorated function re
 
 from maestro_lab.cubes.contract import TARGETS, modality_names
 from maestro_lab.errors import ParameterError
-from maestro_lab.figures.cube_panels import paint_cube
+from maestro_lab.figures.cube_panels import paint_cube, pixel_at
 from maestro_lab.figures.drawn import painted_by
 from maestro_lab.figures.looks import look_images, looks
 from maestro_lab.figures.style import as_rgb, stretch
 
-__all__ = ["CubeView", "cube_view", "ground_target", "pixel_at", "prepare_cube"]
+__all__ = ["CubeView", "cube_view", "ground_target", "prepare_cube"]
 
 
 @dataclass(frozen=True)
@@ -178,18 +178,6 @@ def _course(
     if ds.attrs["units"] == "linear power":
         course = 10 * np.log10(np.maximum(course, 1e-6))
     return course, clear
-
-
-def pixel_at(pixel: tuple[float, float], gsd: float, rows: int, columns: int) -> tuple[int, int]:
-    """Return row and column of the pixel that holds a place, metres east and south.
-
-    Examples
-    --------
-    >>> pixel_at((25.0, 3.0), gsd=10, rows=6, columns=6)
-    (0, 2)
-    """
-    column, row = (int(v // gsd) for v in pixel)
-    return min(max(row, 0), rows - 1), min(max(column, 0), columns - 1)
 
 
 def _target(cube: xr.DataTree, view: CubeView, attrs: dict[str, Any]) -> dict[str, Any]:

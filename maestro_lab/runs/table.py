@@ -60,10 +60,11 @@ def _block(notebook: str, runs: list[Record], width: int) -> Iterator[str]:
         for name, value in run.results.items():
             if isinstance(value, str) and len(value) > _LONG:
                 label = name if len(runs) == 1 else f"{run.name}, {name}"
-                for line in f"{label}: {value}".splitlines():
-                    indent = "  " if line.startswith(label) else "    "
+                first_line, *others = f"{label}: {value}".splitlines()
+                yield from textwrap.wrap(first_line, width, subsequent_indent="  ")
+                for line in others:
                     yield from textwrap.wrap(
-                        line, width, initial_indent=indent[2:], subsequent_indent=indent
+                        line, width, initial_indent="  ", subsequent_indent="    "
                     )
 
 
