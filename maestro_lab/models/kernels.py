@@ -1,9 +1,14 @@
-"""Matrix products and attention, each by the kernel that is fastest where it runs.
+"""Matrix products, each by the kernel that is fastest where it runs.
 
-Chosen by measurement (``benchmarks/pretrain_step.py``): processors without instructions for
-bfloat16 imitate it, ten times and more slower than they multiply in float32, so there numbers are
-rounded to bfloat16, multiplied in float32 and the result rounded again. That is what bfloat16
-hardware does too: its products accumulate in float32.
+Chosen by measurement (``benchmarks/pretrain_step.py``):
+
+* Torch multiplies float32 with MKL, which leaves the 512-bit instructions of AMD processors unused.
+  oneDNN, in torch as well, uses them: more than twice as fast there.
+* Processors without instructions for bfloat16 imitate it, ten times and more slower than they
+  multiply in float32, so there numbers are rounded to bfloat16, multiplied in float32 and the
+  result rounded again. That is what bfloat16 hardware does too: its products accumulate in float32.
+
+What is chosen depends on the processor alone, never on a clock, so that runs repeat.
 """
 
 from __future__ import annotations
@@ -15,7 +20,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["Linear", "attend", "bf16_is_fast", "wants_bf16"]
+from maestro_lab.processor import made_by
+
+__all__ = ["Linear", "bf16_is_fast", "by_onednn", "has_onednn", "onednn", "product", "wants_bf16"]
 
 
 def bf16_is_fast(device: torch.device) -> bool:
@@ -36,6 +43,42 @@ def _cpu_bf16() -> bool:
     return any(getattr(torch.cpu, name, bool)() for name in checks)
 
 
+def has_onednn() -> bool:
+    """Tell whether torch comes with oneDNN and its product."""
+    return torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+
+
+@cache
+def _mkl_is_slow() -> bool:
+    """Tell whether this processor is an AMD with AVX-512, and torch has both libraries."""
+    return (
+        has_onednn()
+        and torch.backends.mkl.is_available()
+        and torch.backends.cpu.get_cpu_capability() == "AVX512"
+        and made_by("AuthenticAMD")
+    )
+
+
+def by_onednn(*factors: Tensor | None) -> bool:
+    """Tell whether a product is oneDNN's: rows in float32, on a processor where that is faster.
+
+    Torch switches it off for its compiler and its function transforms, which cannot look inside,
+    and where ``torch.backends.mkldnn`` is not enabled.
+    """
+    return (
+        _mkl_is_slow()
+        and all(
+            t is None or (t.dtype == torch.float32 and t.device.type == "cpu" and t.numel())
+            for t in factors
+        )
+        and factors[0].dim() > 1
+        and torch.backends.mkldnn.enabled
+        and not torch.is_autocast_enabled("cpu")
+        and not torch.compiler.is_compiling()
+        and not torch._C._are_functorch_transforms_active()
+    )
+
+
 def _imitated(device: torch.device) -> bool:
     """Tell whether products would be asked for in bfloat16 of a processor that has none."""
     return (
@@ -47,7 +90,7 @@ def _imitated(device: torch.device) -> bool:
 
 
 class Linear(nn.Linear):
-    """A linear layer; as torch's, but quick in bfloat16 on any processor."""
+    """A linear layer; as torch's, but quick on any processor."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Transform (..., inputs) to (..., outputs)."""
@@ -58,7 +101,48 @@ def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """Return ``x @ weight.T + bias``: (..., inputs), (outputs, inputs) to (..., outputs)."""
     if _imitated(x.device):
         return _Rounded.apply(x, weight, bias)
+    if by_onednn(x, weight, bias):
+        return _OneDNN.apply(x, weight, bias)
     return F.linear(x, weight, bias)
+
+
+def onednn(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Return :func:`product` by oneDNN, without a graph; ask :func:`by_onednn` before."""
+    if not weight.is_contiguous() and not weight.T.is_contiguous():
+        weight = weight.contiguous()  # gaps between rows lead to a slow kernel
+    multiply = torch.ops.mkldnn._linear_pointwise.default
+    return multiply(x.contiguous(), weight, bias, "none", [], "")
+
+
+class _OneDNN(torch.autograd.Function):
+    """A product in float32 by oneDNN; its derivatives are such products too."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        ctx.biased = bias is not None
+        return onednn(x, weight, bias)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight = ctx.saved_tensors
+        for_x = for_weight = for_bias = None
+        if ctx.needs_input_grad[0]:
+            for_x = product(grad, weight.T)
+        rows = grad.flatten(0, -2)
+        if ctx.needs_input_grad[1]:
+            for_weight = _transposed_product(rows, x.flatten(0, -2))
+        if ctx.biased and ctx.needs_input_grad[2]:
+            for_bias = rows.sum(0)
+        return for_x, for_weight, for_bias
+
+
+def _transposed_product(x: Tensor, y: Tensor) -> Tensor:
+    """Return ``x.T @ y`` of (n, a) and (n, b); the narrow one first, which is laid out anew."""
+    if x.shape[1] > y.shape[1]:
+        return _transposed_product(y, x).T
+    few = x.shape[1] * y.shape[1] < 256  # numbers out; MKL is quicker there
+    return x.T @ y if few else product(x.T, y.T)
 
 
 class _Rounded(torch.autograd.Function):
@@ -89,37 +173,3 @@ class _Rounded(torch.autograd.Function):
 
 def _rounded(weight: Tensor) -> Tensor:
     return weight.to(torch.bfloat16).float()
-
-
-def attend(q: Tensor, k: Tensor, v: Tensor, key_mask: Tensor | None = None) -> Tensor:
-    """Scaled dot-product attention, with the kernel that is fastest where it runs.
-
-    Torch's fused kernel, except on CPUs with bfloat16 instructions: there its backward pass is two
-    to five times slower than plain matrix products at the sequence lengths of this lab.
-
-    Parameters
-    ----------
-    q, k, v
-        Queries (b, h, m, d), keys and values (b, h, n, d).
-    key_mask
-        (b, n), True where a key may be attended to. A row without any True attends to all.
-
-    Returns
-    -------
-    Tensor
-        (b, h, m, d)
-    """
-    bias = None
-    if key_mask is not None:
-        key_mask = key_mask | ~key_mask.any(dim=1, keepdim=True)
-        bias = key_mask[:, None, None, :]  # (b, 1, 1, n)
-    if q.device.type != "cpu" or q.dtype != torch.bfloat16:
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
-    if not _cpu_bf16():
-        with torch.autocast("cpu", enabled=False):
-            mixed = F.scaled_dot_product_attention(q.float(), k.float(), v.float(), attn_mask=bias)
-        return mixed.to(v.dtype)
-    scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)  # (b, h, m, n)
-    if bias is not None:
-        scores = scores.masked_fill(~bias, -torch.inf)
-    return scores.softmax(dim=-1).to(v.dtype) @ v

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from maestro_lab.models.kernels import Linear, attend, product
+from maestro_lab.models.attention import attend
+from maestro_lab.models.kernels import Linear, product
 from maestro_lab.models.placeholders import Placeholders
 
 __all__ = ["Attention", "FeedForward", "Transformer", "tuned_blocks"]

@@ -5,11 +5,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from maestro_lab import processor
 from maestro_lab.batches import Batch
 from maestro_lab.contract import Contract, Modality
 from maestro_lab.models import kernels
 from maestro_lab.models.config import MaestroConfig
-from maestro_lab.models.kernels import Linear, attend, product
+from maestro_lab.models.kernels import Linear, product
 from maestro_lab.models.maestro import Maestro
 from maestro_lab.models.masking import keys_for
 from tests.models.made import SIZE, make_batch
@@ -72,9 +73,112 @@ def test_imitated_products_are_rounded_once_and_summed_exactly(monkeypatch):
 def test_without_autocast_nothing_is_rounded(bf16):
     torch.manual_seed(0)
     layer, x = Linear(16, 4), torch.randn(2, 3, 16)
-    assert torch.equal(layer(x), F.linear(x, layer.weight, layer.bias))
+    exact = F.linear(x.double(), layer.weight.double(), layer.bias.double())
+    assert apart(layer(x), exact) < 2e-7
     with torch.autocast("cpu", torch.float16):
         assert torch.equal(layer(x), F.linear(x, layer.weight, layer.bias))
+
+
+@pytest.fixture(params=[True, False], ids=["onednn", "mkl"])
+def onednn(request, monkeypatch) -> bool:
+    """Pretend that MKL is slow on this processor, or is not."""
+    if request.param and not kernels.has_onednn():
+        pytest.skip("this torch comes without oneDNN")
+    monkeypatch.setattr(kernels, "_mkl_is_slow", lambda: request.param)
+    return request.param
+
+
+SHAPES = {
+    "wider": ((3, 7, 48), 200), "narrower": ((5, 40), 6), "few numbers": ((2, 9, 5), 3),
+    "one row": ((1, 64), 32), "a vector": ((64,), 32), "no row": ((0, 16), 4),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+def test_a_product_and_its_gradients_are_exact_in_either_library(onednn, shape, bias):
+    torch.manual_seed(0)
+    size, outputs = shape
+    given = [torch.randn(size), torch.randn(outputs, size[-1])]
+    given += [torch.randn(outputs)] if bias else []
+    own = [t.requires_grad_() for t in given]
+    exact = [t.detach().double().requires_grad_() for t in given]
+    found, expected = product(*own), F.linear(*exact)
+    used = type(found.grad_fn).__name__ == "_OneDNNBackward"
+    assert used == (onednn and len(size) > 1 and size[0] > 0)
+    assert found.shape == expected.shape
+    weights = torch.randn(found.shape)
+    (found * weights).sum().backward()
+    (expected * weights).sum().backward()
+    for ours, theirs in zip(own, exact, strict=True):
+        torch.testing.assert_close(ours.grad.double(), theirs.grad, rtol=1e-4, atol=5e-5)
+    torch.testing.assert_close(found.double(), expected, rtol=1e-4, atol=5e-5)
+
+
+@pytest.mark.parametrize("cut", ["rows", "columns", "both", "turned"])
+def test_parts_of_tensors_are_multiplied_as_if_whole(onednn, cut):
+    torch.manual_seed(0)
+    x, weight = torch.randn(6, 9, 32), torch.randn(40, 32)
+    if cut in ("rows", "both"):
+        x, weight = x[:, 2:], weight[7:]
+    if cut in ("columns", "both"):
+        x, weight = x[..., 3:19], weight[:, 3:19]
+    if cut == "turned":
+        x, weight = x.transpose(0, 2).contiguous().transpose(0, 2), weight.T.contiguous().T
+    exact = x.double() @ weight.double().T
+    torch.testing.assert_close(product(x, weight).double(), exact, rtol=1e-5, atol=1e-5)
+
+
+def test_second_derivatives_are_those_of_torch(onednn):
+    torch.manual_seed(0)
+    given = [torch.randn(s, requires_grad=True) for s in ((4, 6), (5, 6), (5,))]
+
+    def curvature(multiply):
+        (slope,) = torch.autograd.grad(multiply(*given).sin().sum(), given[0], create_graph=True)
+        return torch.autograd.grad(slope.square().sum(), given)
+
+    for ours, theirs in zip(curvature(product), curvature(F.linear), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+
+
+def test_function_transforms_go_through(onednn):
+    torch.manual_seed(0)
+    x, weight = torch.randn(3, 4, 6), torch.randn(5, 6)
+
+    def loss(multiply):
+        return lambda w, x: multiply(x, w).sin().sum()
+
+    ours, theirs = (
+        torch.func.vmap(torch.func.grad(loss(f)), (None, 0))(weight, x) for f in (product, F.linear)
+    )
+    torch.testing.assert_close(ours, theirs)
+
+
+def test_the_switch_of_torch_is_obeyed(onednn, monkeypatch):
+    x, weight = torch.randn(4, 8, requires_grad=True), torch.randn(3, 8)
+    assert (type(product(x, weight).grad_fn).__name__ == "_OneDNNBackward") == onednn
+    monkeypatch.setattr(torch.backends.mkldnn, "enabled", False)
+    assert type(product(x, weight).grad_fn).__name__ != "_OneDNNBackward"
+
+
+@pytest.mark.parametrize(
+    "vendor, capability, slow",
+    [
+        ("AuthenticAMD", "AVX512", True),
+        ("AuthenticAMD", "AVX2", False),
+        ("GenuineIntel", "AVX512", False),
+    ],
+)
+def test_mkl_is_slow_on_amd_with_avx512(monkeypatch, tmp_path, vendor, capability, slow):
+    if not kernels.has_onednn() or not torch.backends.mkl.is_available():
+        pytest.skip("this torch comes without oneDNN or MKL")
+    info = tmp_path / "cpuinfo"
+    info.write_text(f"processor : 0\nvendor_id : {vendor}\n")
+    monkeypatch.setattr(processor, "_TOLD", info)
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    assert kernels._mkl_is_slow.__wrapped__() is slow
+    monkeypatch.setattr(processor, "_TOLD", tmp_path / "nothing")
+    assert kernels._mkl_is_slow.__wrapped__() is False
 
 
 def test_gradients_that_nobody_wants_are_not_computed(monkeypatch):
@@ -85,51 +189,6 @@ def test_gradients_that_nobody_wants_are_not_computed(monkeypatch):
         layer(x).float().sum().backward()
     assert layer.weight.grad is None and x.grad is None
     torch.testing.assert_close(layer.bias.grad, torch.full((4,), 2.0))
-
-
-def reference(q, k, v, mask):
-    """Softmax attention in double precision."""
-    q, k, v = (t.double() for t in (q, k, v))
-    scores = q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5
-    if mask is not None:
-        scores = scores.masked_fill(~mask[:, None, None, :], -torch.inf)
-    return scores.softmax(-1) @ v
-
-
-MASKS = {
-    "none": (None, None),
-    "some": ([[1, 1, 0, 1, 0], [0, 0, 1, 1, 1]],) * 2,
-    "a row without any": ([[1, 0, 1, 1, 0], [0] * 5], [[1, 0, 1, 1, 0], [1] * 5]),
-}
-
-
-@pytest.mark.parametrize("masks", MASKS.values(), ids=MASKS)
-@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
-def test_attention_is_softmax_attention(bf16, kind, masks):
-    torch.manual_seed(0)
-    given, meant = (None if m is None else torch.tensor(m, dtype=torch.bool) for m in masks)
-    own = [torch.randn(2, 3, n, 8).to(kind).requires_grad_() for n in (4, 5, 5)]
-    exact = [t.detach().double().requires_grad_() for t in own]
-    weights = torch.randn(2, 3, 4, 8)
-    found, expected = attend(*own, given), reference(*exact, meant)
-    assert found.dtype == kind
-    (found.float() * weights).sum().backward()
-    (expected * weights).sum().backward()
-    limit = 1e-6 if kind == torch.float32 else 3 * STEP
-    assert apart(found, expected) < limit
-    for ours, theirs in zip(own, exact, strict=True):
-        assert ours.grad.dtype == kind
-        assert apart(ours.grad, theirs.grad) < limit
-
-
-def test_imitated_attention_stays_so_under_autocast(monkeypatch):
-    monkeypatch.setattr(kernels, "_cpu_bf16", lambda: False)
-    torch.manual_seed(0)
-    q, k, v = (torch.randn(1, 2, 6, 8).bfloat16() for _ in range(3))
-    with torch.autocast("cpu", torch.bfloat16):
-        found = attend(q, k, v)
-    assert torch.equal(found, attend(q, k, v))
-    assert apart(found, reference(q, k, v, None)) < STEP, "rounded at the end only"
 
 
 def small() -> tuple[Maestro, Batch]:

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from maestro_lab.models.kernels import Linear, attend, product
+from maestro_lab.models.attention import attend
+from maestro_lab.models.kernels import Linear, product
 from maestro_lab.models.olmoearth.positions import initial_frequencies, turned
 from maestro_lab.models.transformer import FeedForward, Transformer
 
@@ -182,7 +183,7 @@ class LatentBlock(nn.Module):
             rows = kept.nonzero()[:, 0]  # the others cost nothing; elsewhere looking would
         if rows is None or not 0 < len(rows) < len(x):
             return x + half(x, *others) * (kept[:, None, None] * scale).to(x.dtype)
-        change = half(x[rows], *(_chosen(t, rows) for t in others))
+        change = half(_chosen(x, rows), *(_chosen(t, rows) for t in others))
         return x.index_add(0, rows, change.to(x.dtype), alpha=scale)
 
 
@@ -190,7 +191,7 @@ def _chosen(given: Tensor | Context | None, rows: Tensor) -> Tensor | Context | 
     """Choose samples."""
     if isinstance(given, Context):
         return Context(*(_chosen(t, rows) for t in given))
-    return None if given is None else given[rows]
+    return None if given is None else given.index_select(0, rows)
 
 
 class LatentTransformer(Transformer):

@@ -56,16 +56,18 @@ def resized_patches(images: Tensor, patch: int) -> Tensor:
     Tensor
         (b, d, l, 64, c): patches and pixels row by row.
     """
+    images = images.permute(0, 1, 3, 4, 2).contiguous()  # (b, d, h, w, c), while it is small
     if patch != BASE_PATCH:
-        height, width = (n // patch * BASE_PATCH for n in images.shape[-2:])
+        height, width = (n // patch * BASE_PATCH for n in images.shape[2:4])
         down, across = (
             resize_matrix(before, after).to(images.device)
-            for before, after in zip(images.shape[-2:], (height, width), strict=True)
+            for before, after in zip(images.shape[2:4], (height, width), strict=True)
         )
         with torch.autocast(images.device.type, enabled=False):
-            images = down @ (images.float() @ across.T)
+            images = down @ (across @ images.float()).flatten(3)
+            images = images.unflatten(3, (width, -1))
     p = BASE_PATCH
-    return rearrange(images, "b d c (i p) (j q) -> b d (i j) (p q) c", p=p, q=p)
+    return rearrange(images, "b d (i p) (j q) c -> b d (i j) (p q) c", p=p, q=p)
 
 
 class PatchEmbedding(nn.Module):
@@ -132,7 +134,7 @@ class Embedding(nn.ModuleDict):
         found = {}
         for name in sample.values if names is None else names:
             values = sample.values[name]
-            values = values.masked_fill(~has_data(values), 0.0)
+            values = torch.where(has_data(values), values, 0.0)
             if self.modalities[name].spatial:
                 found[name] = resized_patches(values, sample.patch)
             else:

@@ -225,13 +225,14 @@ def present_tokens(sample: Sample, modalities: Mapping[str, Modality]) -> dict[s
     present = {}
     for name, values in sample.values.items():
         there, m = has_data(values), modalities[name]
+        if not m.spatial:
+            there = there.view(len(values), -1, values.shape[-1], 1)
+        groups = there.split([len(g) for g in m.groups], dim=2)  # (b, d, c, ...)
+        there = torch.stack([part.all(2) for part in groups], dim=1)  # bands first: they lie apart
         if m.spatial:
             p = sample.patch
             there = there.unflatten(4, (-1, p)).unflatten(3, (-1, p)).all(6).all(4).flatten(3)
-        else:
-            there = there.view(len(values), -1, values.shape[-1], 1)
-        groups = there.split([len(g) for g in m.groups], dim=2)  # (b, d, c, l)
-        present[name] = torch.stack([part.all(2) for part in groups], dim=1)
+        present[name] = there
     return present
 
 

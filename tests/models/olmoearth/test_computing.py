@@ -63,5 +63,6 @@ def test_a_sample_that_skips_a_half_is_as_if_it_were_multiplied_by_zero(version,
         found.append(grads | {"summary": summary.detach()})
     assert found[0].keys() == found[1].keys()
     for name, value in found[0].items():
-        assert torch.allclose(value, found[1][name], rtol=1e-4, atol=1e-5), name
+        near = 1e-5 * max(1.0, float(value.abs().max()))
+        assert torch.allclose(value, found[1][name], rtol=1e-4, atol=near), name
     assert not torch.allclose(found[0]["summary"], model.eval().embed(sample), atol=1e-3)
