@@ -358,7 +358,7 @@ class Maestro(nn.Module):
             predicted = head(chosen).unflatten(-1, (-1, m.patch**2))  # (b, k, c, p*p)
             target, weight = self._target(member, tokens[member.modality], where, owned)
             sums.setdefault(member.modality, []).append(
-                error_sum(predicted.float(), target, weight, self.config.loss)
+                error_sum(predicted, target, weight, self.config.loss)
             )
         return {
             name: (sum(error for error, _ in parts), sum(count for _, count in parts))

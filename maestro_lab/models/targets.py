@@ -107,7 +107,7 @@ def error_sum(
     Parameters
     ----------
     predicted, target
-        (b, k, c, p*p).
+        (b, k, c, p*p); the target in float32, and so are the errors.
     weight
         (b, k, 1, p*p or 1), 0 for what is not to be scored; None scores all.
     loss
@@ -120,5 +120,6 @@ def error_sum(
     """
     error = (predicted - target).abs() if loss.startswith("l1") else (predicted - target) ** 2
     if weight is None:
-        return error.sum(), torch.full_like(error.sum(), error.numel())
+        total = error.sum()
+        return total, torch.full_like(total, error.numel())
     return (error * weight).sum(), weight.expand_as(error).sum()

@@ -205,6 +205,9 @@ def take(x: Tensor | None, index: Tensor) -> Tensor | None:
     if x is None:
         return None
     shape = (*index.shape, *x.shape[2:])
+    if x.ndim > 2 and x.is_floating_point() and x.device.type == "cpu":
+        rows = index + x.shape[1] * torch.arange(len(x))[:, None]
+        return F.embedding(rows, x.reshape(-1, x.shape[2:].numel())).view(shape)  # whole rows
     return x.gather(1, index.view(*index.shape, *[1] * (x.ndim - 2)).expand(shape))
 
 
