@@ -83,8 +83,8 @@ class Attention(nn.Module):
         if last is None or last == x.shape[1]:
             q, *kv = self.qkv(normed).chunk(3, dim=-1)
             return q, tuple(kv)
-        kv = product(normed, weight[inner:]).chunk(2, dim=-1)
-        return product(normed[:, -last:], weight[:inner]), kv
+        for_q, for_kv = weight.split([inner, 2 * inner])
+        return product(normed[:, -last:], for_q), product(normed, for_kv).chunk(2, dim=-1)
 
 
 class FeedForward(nn.Module):
