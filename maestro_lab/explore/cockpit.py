@@ -203,11 +203,16 @@ class TrainingCockpit(Explorer, Monitor):
 
     @property
     def status(self) -> str:
-        """``training``, ``stopped``, or what the card of the run says; empty if it has none."""
+        """``training``, ``stopped``, ``trained``, or what the card of the run says; empty if none.
+
+        The card of a run that goes on after its training says ``running``.
+        """
         if self.running:
             return "training"
         if self.stopped:
             return "stopped"
+        if self.plan is not None and not self.error and self.step >= self.plan.steps:
+            return "trained"
         if self.folder is None or not (self.folder / "card.json").is_file():
             return "failed" if self.error else ""
         from maestro_lab.runs.card import status_of

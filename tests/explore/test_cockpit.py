@@ -89,7 +89,7 @@ def test_who_looks_sees_it_live_and_no_other_progress(cube, seen, capsys, monkey
     assert len(set(pictures)) >= 3, "the picture follows the training"
     head, below = seen[0].children
     line, stop = head.children
-    assert "step 10 of 10" in line.value and not stop.running
+    assert "trained · step 10 of 10" in line.value and not stop.running
     assert below.children[0].layout.display == "flex"
     assert signal.getsignal(signal.SIGINT) is before
     train(cube, cockpit, epochs=1)
@@ -109,6 +109,13 @@ def test_an_interrupt_stops_after_the_step_and_the_cell_goes_on(cube, seen, tmp_
     assert cockpit.status == "stopped" and "run the cell again" in text(cockpit)
     again = train(cube, TrainingCockpit(tmp_path), tmp_path)
     assert not again.stopped and again.step == 10
+
+
+def test_a_run_that_goes_on_after_its_training_has_trained(cube, tmp_path):
+    cockpit = TrainingCockpit(left(tmp_path / "run", {"status": "running"}))
+    assert cockpit.status == "running"
+    train(cube, cockpit)
+    assert cockpit.static().get_suptitle() == "run, trained, step 10"
 
 
 def test_a_second_interrupt_ends_at_once(cube, seen):
