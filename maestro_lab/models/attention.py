@@ -6,8 +6,7 @@ Chosen by measurement (``benchmarks/pretrain_step.py`` and ``benchmarks/olmoeart
 * on processors where oneDNN multiplies faster than MKL, which the fused kernel is made of. There
   long sequences are attended to head by head, each a few such products;
 * on processors with instructions for bfloat16, in that precision: the backward pass of the fused
-  kernel is two to five times slower there than plain products, a few samples at a time, are at
-  the lengths of this lab.
+  kernel is two to five times slower there than plain products at the lengths of this lab.
 """
 
 from __future__ import annotations
@@ -25,7 +24,6 @@ from maestro_lab.models.kernels import bf16_is_fast, by_onednn, onednn
 __all__ = ["attend"]
 
 _LONG = 2**20  # multiplications a head and thread from which on calls of its own pay
-_SCORES = 2**21  # at once, in bfloat16: more leave the caches, and memory is asked for anew
 _SAFE = 2.0**64  # sums of weights below this, and above its inverse, lost nothing in float32
 
 
@@ -62,16 +60,6 @@ def attend(q: Tensor, k: Tensor, v: Tensor, key_mask: Tensor | None = None) -> T
         with torch.autocast("cpu", enabled=False):
             mixed = F.scaled_dot_product_attention(q.float(), k.float(), v.float(), attn_mask=bias)
         return mixed.to(v.dtype)
-    each = q.shape[1] * q.shape[2] * k.shape[2]  # scores of a sample
-    few = len(q) if len(q) * each <= 2 * _SCORES else max(_SCORES // each, 1)
-    biases = [None] * len(q) if bias is None else bias.split(few)
-    parts = zip(q.split(few), k.split(few), v.split(few), biases, strict=False)
-    mixed = [_plainly(*part) for part in parts]
-    return torch.cat(mixed) if len(mixed) > 1 else mixed[0]
-
-
-def _plainly(q: Tensor, k: Tensor, v: Tensor, bias: Tensor | None) -> Tensor:
-    """Attend with an operation for each step; ``bias`` is False for keys that do not count."""
     scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)  # (b, h, m, n)
     if bias is not None:
         scores = scores.masked_fill(~bias, -torch.inf)
