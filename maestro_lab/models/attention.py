@@ -109,14 +109,13 @@ class _ByHead(torch.autograd.Function):
         turned_q, turned_k, turned_grad = (_turned(t) for t in (q, k, grad))
         for_q, for_k, for_v = torch.empty_like(turned_q), torch.empty_like(k), torch.empty_like(v)
         given = (q, k, v, grad, logs.neg(), away, turned_q, turned_k, turned_grad)
-        for a, b, c, g, log, far, aa, bb, gg, to_a, to_b, to_c in _heads(
-            *given, for_q, for_k, for_v
-        ):
+        heads = _heads(*given, for_q, for_k, for_v)
+        for a, b, c, g, log, less, turned_a, turned_b, turned_g, to_a, to_b, to_c in heads:
             weights = onednn(b, a, log).exp2_()  # (n, m)
-            to_c.copy_(onednn(weights, gg))
-            change = onednn(c, g, far).mul_(weights)
-            to_b.copy_(onednn(change, aa))
-            to_a.copy_(onednn(bb, change.T))
+            to_c.copy_(onednn(weights, turned_g))
+            change = onednn(c, g, less).mul_(weights)
+            to_b.copy_(onednn(change, turned_a))
+            to_a.copy_(onednn(turned_b, change.T))
         for_q.mul_(1 / math.sqrt(q.shape[-1]))
         return for_q.transpose(-1, -2), for_k.mul_(math.log(2)), for_v
 

@@ -62,8 +62,8 @@ def _mkl_is_slow() -> bool:
 def by_onednn(*factors: Tensor | None) -> bool:
     """Tell whether a product is oneDNN's: rows in float32, on a processor where that is faster.
 
-    Torch switches it off for its compiler and its function transforms, which cannot look inside,
-    and where ``torch.backends.mkldnn`` is not enabled.
+    Not under torch's compiler and function transforms, which cannot look inside, nor where
+    ``torch.backends.mkldnn`` is not enabled.
     """
     return (
         _mkl_is_slow()

@@ -6,6 +6,7 @@ from safetensors.torch import load_file
 
 from maestro_lab.batches import Batch, Series
 from maestro_lab.contract import Contract, Modality
+from maestro_lab.models import kernels
 from maestro_lab.models.config import MaestroConfig
 from maestro_lab.models.maestro import Maestro
 from maestro_lab.models.official import from_official
@@ -65,3 +66,10 @@ class Oracle:
 @pytest.fixture(params=["treesat_group_i0", "treesat_group_i1"])
 def oracle(request, vectors) -> Oracle:
     return Oracle(request.param, vectors)
+
+
+@pytest.fixture(params=[False, True], ids=["imitated", "hardware"])
+def bf16(request, monkeypatch) -> bool:
+    """Pretend that the processor has instructions for bfloat16, or has none."""
+    monkeypatch.setattr(kernels, "_cpu_bf16", lambda: request.param)
+    return request.param

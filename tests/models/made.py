@@ -12,6 +12,7 @@ from maestro_lab.models.maestro import Maestro
 from maestro_lab.models.masking import Masking, split_mask
 from maestro_lab.models.tokens import patchify, take, unpatchify
 
+STEP = 2.0**-8  # a number rounded to bfloat16 is off by half of this, relative to its size
 SIZE = Size(16, 2, 2, 8, 32, 24, 1, 2, 12, 48)
 SEEDS = st.integers(0, 2**31)
 MODES = (("group", 0), ("group", 1), ("mod", 0), ("mod", 1), ("monotemp", 0), ("shared", 0))
@@ -138,3 +139,9 @@ def mask_of(model: Maestro, first: dict, samples: int, seed: int) -> dict[str, t
         hidden = rank.argsort(1)[:, : model.masked_count(stream)]
         masks[stream.name] = torch.zeros_like(rank, dtype=torch.bool).scatter_(1, hidden, True)
     return masks
+
+
+def apart(found: torch.Tensor, expected: torch.Tensor) -> float:
+    """Root mean squared difference, relative to what is expected."""
+    found, expected = found.detach().double(), expected.detach().double()
+    return float((found - expected).norm() / expected.norm())

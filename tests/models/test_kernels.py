@@ -13,16 +13,7 @@ from maestro_lab.models.config import MaestroConfig
 from maestro_lab.models.kernels import Linear, product
 from maestro_lab.models.maestro import Maestro
 from maestro_lab.models.masking import keys_for
-from tests.models.made import SIZE, make_batch
-
-STEP = 2.0**-8  # a number rounded to bfloat16 is off by half of this, relative to its size
-
-
-@pytest.fixture(params=[False, True], ids=["imitated", "hardware"])
-def bf16(request, monkeypatch) -> bool:
-    """Pretend that the processor has instructions for bfloat16, or has none."""
-    monkeypatch.setattr(kernels, "_cpu_bf16", lambda: request.param)
-    return request.param
+from tests.models.made import SIZE, STEP, apart, make_batch
 
 
 def run(layer: nn.Linear, x: torch.Tensor, weights: torch.Tensor):
@@ -33,12 +24,6 @@ def run(layer: nn.Linear, x: torch.Tensor, weights: torch.Tensor):
     (found.float() * weights).sum().backward()
     grads = {"x": x.grad} | {n: p.grad for n, p in layer.named_parameters()}
     return found, grads
-
-
-def apart(found: torch.Tensor, expected: torch.Tensor) -> float:
-    """Root mean squared difference, relative to what is expected."""
-    found, expected = found.detach().double(), expected.detach().double()
-    return float((found - expected).norm() / expected.norm())
 
 
 @pytest.mark.parametrize("bias", [True, False])
@@ -70,11 +55,13 @@ def test_imitated_products_are_rounded_once_and_summed_exactly(monkeypatch):
     assert not torch.equal(found.float(), (x @ weight.T).bfloat16().float()), "it did round first"
 
 
-def test_without_autocast_nothing_is_rounded(bf16):
+def test_without_autocast_nothing_is_rounded(bf16, monkeypatch):
     torch.manual_seed(0)
     layer, x = Linear(16, 4), torch.randn(2, 3, 16)
     exact = F.linear(x.double(), layer.weight.double(), layer.bias.double())
     assert apart(layer(x), exact) < 2e-7
+    monkeypatch.setattr(kernels, "_mkl_is_slow", lambda: False)
+    assert torch.equal(layer(x), F.linear(x, layer.weight, layer.bias))
     with torch.autocast("cpu", torch.float16):
         assert torch.equal(layer(x), F.linear(x, layer.weight, layer.bias))
 

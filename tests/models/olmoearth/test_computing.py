@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from maestro_lab.models import kernels
 from maestro_lab.models.olmoearth.losses import modality_discrimination
 from maestro_lab.models.olmoearth.model import OlmoEarth
 from maestro_lab.models.olmoearth.sample import PREDICTED
@@ -49,6 +50,7 @@ def test_in_bf16_losses_are_those_of_fp32_and_gradients_are_finite(version):
 
 @pytest.mark.parametrize("version", ["v1", "v1.2"])
 def test_a_sample_that_skips_a_half_is_as_if_it_were_multiplied_by_zero(version, monkeypatch):
+    monkeypatch.setattr(kernels, "_mkl_is_slow", lambda: False)  # one library for both
     torch.manual_seed(0)
     model = shaken(OlmoEarth(micro(version, drop_path=0.4))).train()
     sample = make_sample(model.config, samples=6)
@@ -63,6 +65,5 @@ def test_a_sample_that_skips_a_half_is_as_if_it_were_multiplied_by_zero(version,
         found.append(grads | {"summary": summary.detach()})
     assert found[0].keys() == found[1].keys()
     for name, value in found[0].items():
-        near = 1e-5 * max(1.0, float(value.abs().max()))
-        assert torch.allclose(value, found[1][name], rtol=1e-4, atol=near), name
+        assert torch.allclose(value, found[1][name], rtol=1e-4, atol=1e-5), name
     assert not torch.allclose(found[0]["summary"], model.eval().embed(sample), atol=1e-3)
