@@ -22,7 +22,8 @@ from torch.nn import functional as F
 
 from maestro_lab.processor import made_by
 
-__all__ = ["Linear", "bf16_is_fast", "by_onednn", "has_onednn", "onednn", "product", "wants_bf16"]
+__all__ = ["Linear", "asks_bf16", "bf16_is_fast", "by_onednn", "gelu", "has_onednn", "is_eager",
+           "onednn", "product", "wants_bf16"]  # fmt: skip
 
 
 def bf16_is_fast(device: torch.device) -> bool:
@@ -74,18 +75,21 @@ def by_onednn(*factors: Tensor | None) -> bool:
         and factors[0].dim() > 1
         and torch.backends.mkldnn.enabled
         and not torch.is_autocast_enabled("cpu")
-        and not torch.compiler.is_compiling()
-        and not torch._C._are_functorch_transforms_active()
+        and is_eager()
     )
 
 
-def _imitated(device: torch.device) -> bool:
-    """Tell whether products would be asked for in bfloat16 of a processor that has none."""
+def is_eager() -> bool:
+    """Tell whether neither torch's compiler nor a function transform has to look inside."""
+    return not (torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active())
+
+
+def asks_bf16(device: torch.device) -> bool:
+    """Tell whether products are asked for in bfloat16 of a processor."""
     return (
         device.type == "cpu"
         and torch.is_autocast_enabled("cpu")
         and torch.get_autocast_dtype("cpu") == torch.bfloat16
-        and not _cpu_bf16()
     )
 
 
@@ -97,21 +101,34 @@ class Linear(nn.Linear):
         return product(x, self.weight, self.bias)
 
 
+def gelu(layer: Linear, x: Tensor) -> Tensor:
+    """Return ``F.gelu(layer(x))``; without a graph in one pass, or in place."""
+    if torch.is_grad_enabled():
+        return F.gelu(layer(x))
+    if by_onednn(x, layer.weight, layer.bias):
+        return onednn(x.contiguous(), layer.weight, layer.bias, then="gelu")
+    return torch.ops.aten.gelu_(layer(x))
+
+
 def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """Return ``x @ weight.T + bias``: (..., inputs), (outputs, inputs) to (..., outputs)."""
-    if _imitated(x.device):
+    if asks_bf16(x.device) and not _cpu_bf16():
         return _Rounded.apply(x, weight, bias)
     if by_onednn(x, weight, bias):
-        return _OneDNN.apply(x, weight, bias)
+        if not weight.is_contiguous() and not weight.T.is_contiguous():
+            weight = weight.contiguous()  # gaps between rows lead to a slow kernel
+        multiply = _OneDNN.apply if torch.is_grad_enabled() else onednn
+        return multiply(x.contiguous(), weight, bias)
     return F.linear(x, weight, bias)
 
 
-def onednn(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Return :func:`product` by oneDNN, without a graph; ask :func:`by_onednn` before."""
-    if not weight.is_contiguous() and not weight.T.is_contiguous():
-        weight = weight.contiguous()  # gaps between rows lead to a slow kernel
-    multiply = torch.ops.mkldnn._linear_pointwise.default
-    return multiply(x.contiguous(), weight, bias, "none", [], "")
+def onednn(x: Tensor, weight: Tensor, bias: Tensor | None = None, then: str = "none") -> Tensor:
+    """Return :func:`product` by oneDNN, without a graph; ask :func:`by_onednn` before.
+
+    Rows of ``x``, and rows or columns of ``weight``, have to lie without gaps; ``then`` is "none"
+    or "gelu".
+    """
+    return torch.ops.mkldnn._linear_pointwise.default(x, weight, bias, then, [], "none")
 
 
 class _OneDNN(torch.autograd.Function):
@@ -138,11 +155,26 @@ class _OneDNN(torch.autograd.Function):
 
 
 def _transposed_product(x: Tensor, y: Tensor) -> Tensor:
-    """Return ``x.T @ y`` of (n, a) and (n, b); the narrow one first, which is laid out anew."""
-    if x.shape[1] > y.shape[1]:
-        return _transposed_product(y, x).T
-    few = x.shape[1] * y.shape[1] < 256  # numbers out; MKL is quicker there
-    return x.T @ y if few else product(x.T, y.T)
+    """Return ``x.T @ y`` of (n, a) and (n, b)."""
+    a, b = x.shape[1], y.shape[1]
+    if len(x) >= 2 * max(a, b):
+        return _filter_gradient(x, y)
+    return product(x.T, y.T) if a <= b else product(y.T, x.T).T  # the first is laid out anew
+
+
+def _filter_gradient(x: Tensor, y: Tensor) -> Tensor:
+    """Return ``x.T @ y`` of long factors as the gradient of filters of one pixel.
+
+    oneDNN has a kernel for it that lays nothing out anew. Torch would ask another library for it on
+    one thread, were it not for the dilation, which means nothing to a single pixel.
+    """
+    grad, image = (t.contiguous().view(1, 1, *t.shape).permute(0, 3, 1, 2) for t in (x, y))
+    filters = x.new_empty(1).expand(grad.shape[1], image.shape[1], 1, 1)  # only the shape counts
+    once, none, twice = [1, 1], [0, 0], [2, 2]
+    found = torch.ops.aten.convolution_backward(
+        grad, image, filters, None, once, none, twice, False, none, 1, [False, True, False]
+    )  # fmt: skip
+    return found[1].view(filters.shape[:2])
 
 
 class _Rounded(torch.autograd.Function):

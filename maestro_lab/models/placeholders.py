@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from maestro_lab.models.kernels import asks_bf16, bf16_is_fast
+
 __all__ = ["Placeholders"]
 
 
@@ -47,9 +49,12 @@ class Placeholders:
     def pays(self) -> bool:
         """Whether there are enough tokens for tables to be quicker.
 
-        On GPUs products are cheap and gathering rows is not, so they are left alone.
+        On GPUs, and in bfloat16 of processors that have it, products are cheap and gathering rows
+        is not, so they are left alone.
         """
-        return self.base.device.type == "cpu" and self.row.numel() > 2 * len(self.base)
+        device, enough = self.base.device, self.row.numel() > 2 * len(self.base)
+        cheap = asks_bf16(device) and bf16_is_fast(device)
+        return enough and device.type == "cpu" and not cheap
 
     def project(self, norm: nn.LayerNorm, weight: Tensor) -> Tensor:
         """Return ``norm(tokens) @ weight.T`` in float32.

@@ -8,11 +8,10 @@ from contextlib import contextmanager, nullcontext
 import torch
 from einops import rearrange
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from maestro_lab.models.attention import attend
-from maestro_lab.models.kernels import Linear, product
+from maestro_lab.models.kernels import Linear, gelu, product
 from maestro_lab.models.placeholders import Placeholders
 
 __all__ = ["Attention", "FeedForward", "Transformer", "tuned_blocks"]
@@ -98,7 +97,11 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Transform tokens (b, n, w) one by one."""
-        return x + self.down(F.gelu(self.up(self.norm(x))))
+        return x + self.change(x)
+
+    def change(self, x: Tensor) -> Tensor:
+        """Return what is added to tokens."""
+        return self.down(gelu(self.up, self.norm(x)))
 
 
 class Block(nn.Module):

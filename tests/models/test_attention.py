@@ -44,6 +44,64 @@ def test_attention_is_softmax_attention(bf16, kind, masks):
         assert apart(ours.grad, theirs.grad) < limit
 
 
+@pytest.fixture
+def in_half(monkeypatch):
+    """Pretend that the processor has instructions for bfloat16."""
+    monkeypatch.setattr(kernels, "_cpu_bf16", lambda: True)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("size", [1.0, 40.0, 4000.0])
+def test_scores_of_any_size_are_weighed_in_bfloat16(in_half, size, masked):
+    """Two keys that are alike share the weight, however large their scores are."""
+    q, k, v = (torch.zeros(1, 2, n, 4).bfloat16() for n in (3, 4, 4))
+    q[..., 0], q[0, 1, 2, 0] = size, -size
+    k[..., :3, 0], k[..., 3, 0] = 1.0, -1.0
+    v[..., 0] = torch.tensor([1.0, 3.0, 8.0, 1024.0])
+    mask = torch.tensor([[True, True, False, True]]) if masked else None
+    found = attend(q, k, v, mask)
+    for own, exact in zip(found.flatten(), reference(q, k, v, mask).flatten(), strict=True):
+        assert own.item() == pytest.approx(exact.item(), rel=2 * STEP)
+    if size > 1:
+        assert found[0, 0, 0, 0] == (2.0 if masked else 4.0) and found[0, 1, 2, 0] == 1024
+
+
+def test_the_gradient_of_large_scores_is_right(in_half):
+    torch.manual_seed(0)
+    given = [t.bfloat16() for t in torch.randn(3, 2, 3, 20, 8).unbind()]
+    given[0] = given[0] * 60
+    own = [t.clone().requires_grad_() for t in given]
+    exact = [t.double().requires_grad_() for t in given]
+    weights = torch.randn(2, 3, 20, 8)
+    (attend(*own).float() * weights).sum().backward()
+    (reference(*exact, None) * weights).sum().backward()
+    for name, ours, theirs in zip("qkv", own, exact, strict=True):
+        assert apart(ours.grad, theirs.grad) < 0.25, name  # scores of 100 are rounded to 1/2
+        assert ours.grad.isfinite().all()
+
+
+def test_one_bad_number_spoils_its_row_alone(in_half):
+    q, k, v = (t.bfloat16() for t in torch.randn(3, 1, 2, 6, 4).unbind())
+    q[0, 1, 2, 0] = torch.nan
+    found = attend(q, k, v)
+    assert found[0, 1, 2].isnan().all()
+    assert not found[0, 0].isnan().any() and not found[0, 1, 3:].isnan().any()
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
+def test_no_query_gets_no_answer(in_half, kind):
+    q, k = torch.zeros(2, 3, 0, 4).to(kind), torch.zeros(2, 3, 5, 4).to(kind)
+    assert attend(q, k, k).shape == (2, 3, 0, 4)
+
+
+def test_function_transforms_see_through_bfloat16(in_half):
+    torch.manual_seed(0)
+    q, k, v = (t.bfloat16() for t in torch.randn(3, 4, 2, 6, 8).unbind())
+    found = torch.func.vmap(lambda *t: attend(*(x[None] for x in t))[0])(q, k, v)
+    assert apart(found, reference(q, k, v, None)) < 3 * STEP
+    assert apart(attend(q, k, v), reference(q, k, v, None)) < 3 * STEP
+
+
 def test_imitated_attention_stays_so_under_autocast(monkeypatch):
     monkeypatch.setattr(kernels, "_cpu_bf16", lambda: False)
     torch.manual_seed(0)

@@ -78,6 +78,7 @@ def onednn(request, monkeypatch) -> bool:
 SHAPES = {
     "wider": ((3, 7, 48), 200), "narrower": ((5, 40), 6), "few numbers": ((2, 9, 5), 3),
     "one row": ((1, 64), 32), "a vector": ((64,), 32), "no row": ((0, 16), 4),
+    "many rows": ((4, 60, 20), 33), "many rows, few numbers": ((300, 3), 5),
 }  # fmt: skip
 
 
@@ -102,6 +103,40 @@ def test_a_product_and_its_gradients_are_exact_in_either_library(onednn, shape, 
     torch.testing.assert_close(found.double(), expected, rtol=1e-4, atol=5e-5)
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_gradients_of_many_rows_lay_nothing_out_anew(monkeypatch, threads):
+    """Torch's choice of a library for filters of one pixel depends on the number of threads."""
+    if not kernels.has_onednn():
+        pytest.skip("this torch comes without oneDNN")
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        x, y = torch.randn(4096, 24), torch.randn(4096, 16)
+        with torch.profiler.profile() as seen:
+            found = kernels._transposed_product(x, y)
+    finally:
+        torch.set_num_threads(before)
+    names = " ".join(e.key for e in seen.key_averages())
+    assert "convolution_backward" in names
+    assert "aten::mm" not in names and "slow_conv" not in names
+    torch.testing.assert_close(found, x.T @ y, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("graph", [True, False])
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_gelu_of_a_layer_is_gelu_of_its_answer(onednn, precision, graph):
+    torch.manual_seed(0)
+    layer, x = Linear(24, 40), torch.randn(3, 24, 7).mT
+    exact = F.gelu(F.linear(x.double(), layer.weight.double(), layer.bias.double()))
+    with (
+        torch.set_grad_enabled(graph),
+        torch.autocast("cpu", precision, enabled=precision != torch.float32),
+    ):
+        found = kernels.gelu(layer, x)
+    assert found.requires_grad == graph and found.dtype == precision
+    assert apart(found, exact) < (1e-6 if precision == torch.float32 else 2 * STEP)
+
+
 @pytest.mark.parametrize("cut", ["rows", "columns", "both", "turned"])
 def test_parts_of_tensors_are_multiplied_as_if_whole(onednn, cut):
     torch.manual_seed(0)
@@ -116,9 +151,10 @@ def test_parts_of_tensors_are_multiplied_as_if_whole(onednn, cut):
     torch.testing.assert_close(product(x, weight).double(), exact, rtol=1e-5, atol=1e-5)
 
 
-def test_second_derivatives_are_those_of_torch(onednn):
+@pytest.mark.parametrize("rows", [4, 40])
+def test_second_derivatives_are_those_of_torch(onednn, rows):
     torch.manual_seed(0)
-    given = [torch.randn(s, requires_grad=True) for s in ((4, 6), (5, 6), (5,))]
+    given = [torch.randn(s, requires_grad=True) for s in ((rows, 6), (5, 6), (5,))]
 
     def curvature(multiply):
         (slope,) = torch.autograd.grad(multiply(*given).sin().sum(), given[0], create_graph=True)

@@ -92,6 +92,12 @@ def test_it_pays_where_tokens_are_many():
     assert not on_gpu.pays, "only on CPUs"
 
 
+def test_it_does_not_pay_where_products_are_cheap(bf16):
+    hidden, _, _ = made()
+    with torch.autocast("cpu", torch.bfloat16):
+        assert hidden.pays != bf16, "hardware multiplies quicker than rows are gathered"
+
+
 def contract() -> Contract:
     return Contract(
         {

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -250,7 +251,10 @@ class Codes(nn.Module):
     def parts(self, layout: Layout, timestamps: Tensor) -> dict[str, Tensor]:
         """Return codes as small as they are: modality to (b or 1, g, d, l or 1, w)."""
         month = self.months[timestamps[..., 1]]  # (b, d, w/4)
-        slot, space = (None, None) if self.rotary else self._absolute(layout, month.device)
+        slot = space = None
+        if not self.rotary:
+            step = layout.patch_metres / _METRES
+            slot, space = _absolute(layout.dates, layout.grid, step, self.quarter, month.device)
         found = {}
         for name, place in layout.places.items():
             group = self.groups[name][None, :, None]  # (1, g, 1, w/4)
@@ -269,15 +273,19 @@ class Codes(nn.Module):
         whole = [quarters[0].new_zeros(shape) if q is None else q.expand(shape) for q in quarters]
         return torch.cat(whole, dim=-1)
 
-    def _absolute(self, layout: Layout, device: torch.device) -> tuple[Tensor, Tensor]:
-        """Return codes of slots (d, w/4) and of locations (l, w/4)."""
-        rows, columns = layout.grid
-        slot = sincos(torch.arange(layout.dates, device=device), self.quarter)
-        step, half = layout.patch_metres / _METRES, self.quarter // 2
-        row, column = (
-            sincos(torch.arange(count, device=device) * step, half) for count in (rows, columns)
-        )
-        space = torch.cat(
-            [column[None].expand(rows, -1, -1), row[:, None].expand(-1, columns, -1)], dim=-1
-        )
-        return slot, F.pad(space.flatten(0, 1), (0, self.quarter - space.shape[-1]))
+
+@lru_cache(maxsize=64)
+@torch.inference_mode(False)  # they outlive the call
+def _absolute(
+    dates: int, grid: tuple[int, int], step: float, width: int, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Return codes of slots (d, width) and of locations, ``step`` apart: (l, width)."""
+    rows, columns = grid
+    slot = sincos(torch.arange(dates, device=device), width)
+    row, column = (
+        sincos(torch.arange(count, device=device) * step, width // 2) for count in (rows, columns)
+    )
+    space = torch.cat(
+        [column[None].expand(rows, -1, -1), row[:, None].expand(-1, columns, -1)], dim=-1
+    )
+    return slot, F.pad(space.flatten(0, 1), (0, width - space.shape[-1]))

@@ -224,15 +224,15 @@ def present_tokens(sample: Sample, modalities: Mapping[str, Modality]) -> dict[s
     """
     present = {}
     for name, values in sample.values.items():
-        there, m = has_data(values), modalities[name]
+        m = modalities[name]
         if not m.spatial:
-            there = there.view(len(values), -1, values.shape[-1], 1)
-        groups = there.split([len(g) for g in m.groups], dim=2)  # (b, d, c, ...)
-        there = torch.stack([part.all(2) for part in groups], dim=1)  # bands first: they lie apart
+            values = values.view(len(values), -1, values.shape[-1], 1)
+        groups = values.abs().split([len(g) for g in m.groups], dim=2)  # (b, d, c, ...)
+        most = torch.stack([part.amax(2) for part in groups], dim=1)
         if m.spatial:
             p = sample.patch
-            there = there.unflatten(4, (-1, p)).unflatten(3, (-1, p)).all(6).all(4).flatten(3)
-        present[name] = there
+            most = most.unflatten(4, (-1, p)).unflatten(3, (-1, p)).amax((4, 6)).flatten(3)
+        present[name] = has_data(most)
     return present
 
 

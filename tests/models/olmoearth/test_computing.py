@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from maestro_lab.models import kernels
+from maestro_lab.models.olmoearth import positions
 from maestro_lab.models.olmoearth.losses import modality_discrimination
 from maestro_lab.models.olmoearth.model import OlmoEarth
 from maestro_lab.models.olmoearth.sample import PREDICTED
@@ -46,6 +47,19 @@ def test_in_bf16_losses_are_those_of_fp32_and_gradients_are_finite(version):
     assert len(grads) > 20
     assert all(g.isfinite().all() for g in grads)
     model.zero_grad()
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_what_is_kept_from_a_look_without_graph_serves_training(version):
+    model = model_of(version)
+    sample = make_sample(model.config)
+    positions._absolute.cache_clear()
+    with torch.inference_mode():
+        looked = model.embed(sample)
+    found = model.embed(sample)
+    found.square().sum().backward()
+    model.zero_grad()
+    torch.testing.assert_close(found, looked, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("version", ["v1", "v1.2"])
