@@ -155,26 +155,11 @@ class _OneDNN(torch.autograd.Function):
 
 
 def _transposed_product(x: Tensor, y: Tensor) -> Tensor:
-    """Return ``x.T @ y`` of (n, a) and (n, b)."""
-    a, b = x.shape[1], y.shape[1]
-    if len(x) >= 2 * max(a, b):
-        return _filter_gradient(x, y)
-    return product(x.T, y.T) if a <= b else product(y.T, x.T).T  # the first is laid out anew
-
-
-def _filter_gradient(x: Tensor, y: Tensor) -> Tensor:
-    """Return ``x.T @ y`` of long factors as the gradient of filters of one pixel.
-
-    oneDNN has a kernel for it that lays nothing out anew. Torch would ask another library for it on
-    one thread, were it not for the dilation, which means nothing to a single pixel.
-    """
-    grad, image = (t.contiguous().view(1, 1, *t.shape).permute(0, 3, 1, 2) for t in (x, y))
-    filters = x.new_empty(1).expand(grad.shape[1], image.shape[1], 1, 1)  # only the shape counts
-    once, none, twice = [1, 1], [0, 0], [2, 2]
-    found = torch.ops.aten.convolution_backward(
-        grad, image, filters, None, once, none, twice, False, none, 1, [False, True, False]
-    )  # fmt: skip
-    return found[1].view(filters.shape[:2])
+    """Return ``x.T @ y`` of (n, a) and (n, b); the narrow one first, which is laid out anew."""
+    if x.shape[1] > y.shape[1]:
+        return _transposed_product(y, x).T
+    few = x.shape[1] * y.shape[1] < 256  # numbers out; MKL is quicker there
+    return x.T @ y if few else product(x.T, y.T)
 
 
 class _Rounded(torch.autograd.Function):

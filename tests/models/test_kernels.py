@@ -103,25 +103,6 @@ def test_a_product_and_its_gradients_are_exact_in_either_library(onednn, shape, 
     torch.testing.assert_close(found.double(), expected, rtol=1e-4, atol=5e-5)
 
 
-@pytest.mark.parametrize("threads", [1, 2])
-def test_gradients_of_many_rows_lay_nothing_out_anew(monkeypatch, threads):
-    """Torch's choice of a library for filters of one pixel depends on the number of threads."""
-    if not kernels.has_onednn():
-        pytest.skip("this torch comes without oneDNN")
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        x, y = torch.randn(4096, 24), torch.randn(4096, 16)
-        with torch.profiler.profile() as seen:
-            found = kernels._transposed_product(x, y)
-    finally:
-        torch.set_num_threads(before)
-    names = " ".join(e.key for e in seen.key_averages())
-    assert "convolution_backward" in names
-    assert "aten::mm" not in names and "slow_conv" not in names
-    torch.testing.assert_close(found, x.T @ y, rtol=1e-4, atol=1e-4)
-
-
 @pytest.mark.parametrize("graph", [True, False])
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
 def test_gelu_of_a_layer_is_gelu_of_its_answer(onednn, precision, graph):
