@@ -28,7 +28,7 @@ from maestro_lab.models.kernels import bf16_is_fast, by_onednn, is_eager, onednn
 __all__ = ["attend"]
 
 _LONG = 2**20  # multiplications a head; from twice as many on calls of its own pay on one thread
-_SAFE = 2.0**64  # sums of weights below this, and above its inverse, lost nothing in float32
+_SAFE = 2.0**64  # sums of weights below this, and above its inverse, lost none
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, key_mask: Tensor | None = None) -> Tensor:
