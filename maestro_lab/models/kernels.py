@@ -102,12 +102,9 @@ class Linear(nn.Linear):
 
 
 def gelu(layer: Linear, x: Tensor) -> Tensor:
-    """Return ``F.gelu(layer(x))``; without a graph in one pass, or in place."""
-    if torch.is_grad_enabled():
-        return F.gelu(layer(x))
-    if by_onednn(x, layer.weight, layer.bias):
-        return onednn(x.contiguous(), layer.weight, layer.bias, then="gelu")
-    return torch.ops.aten.gelu_(layer(x))
+    """Return ``F.gelu(layer(x))``; without a graph in place."""
+    hidden = layer(x)
+    return F.gelu(hidden) if torch.is_grad_enabled() else torch.ops.aten.gelu_(hidden)
 
 
 def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -122,13 +119,12 @@ def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return F.linear(x, weight, bias)
 
 
-def onednn(x: Tensor, weight: Tensor, bias: Tensor | None = None, then: str = "none") -> Tensor:
+def onednn(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """Return :func:`product` by oneDNN, without a graph; ask :func:`by_onednn` before.
 
-    Rows of ``x``, and rows or columns of ``weight``, have to lie without gaps; ``then`` is "none"
-    or "gelu".
+    Rows of ``x``, and rows or columns of ``weight``, have to lie without gaps.
     """
-    return torch.ops.mkldnn._linear_pointwise.default(x, weight, bias, then, [], "none")
+    return torch.ops.mkldnn._linear_pointwise.default(x, weight, bias, "none", [], "")
 
 
 class _OneDNN(torch.autograd.Function):
