@@ -86,11 +86,9 @@ class _Together(torch.autograd.Function):
     def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, shown: Tensor | None) -> Tensor:
         q = torch.mul(q, _scale(q), out=q.new_empty(q.shape))
         k, v = k.contiguous(), v.contiguous()
-        weights = _weights(q, k, shown)
-        sums = weights.sum(-1, keepdim=True)
+        weights, sums = _weights(q, k, shown)
         if _are_far(sums):
-            weights = _weights(q, k, shown, shift=True)
-            sums = weights.sum(-1, keepdim=True)
+            weights, sums = _weights(q, k, shown, shift=True)
         mixed = torch.div(weights @ v, sums, out=_by_token(q))
         ctx.save_for_backward(q, k, v, weights, sums, mixed)
         return mixed
@@ -108,14 +106,17 @@ class _Together(torch.autograd.Function):
         return for_q, for_k, for_v, None
 
 
-def _weights(q: Tensor, k: Tensor, shown: Tensor | None, *, shift: bool = False) -> Tensor:
-    """Return weights that are not normalised: (b, h, m, n)."""
+def _weights(
+    q: Tensor, k: Tensor, shown: Tensor | None, *, shift: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Return weights that are not normalised (b, h, m, n), and their sums (b, h, m, 1)."""
     scores = q @ k.mT
     if shown is not None:
         scores.masked_fill_(~shown, -torch.inf)
     if shift:
         scores.sub_(scores.amax(-1, keepdim=True))
-    return scores.exp2_()
+    weights = scores.exp2_()
+    return weights, weights.sum(-1, keepdim=True)
 
 
 def _are_far(sums: Tensor) -> bool:

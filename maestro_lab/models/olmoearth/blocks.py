@@ -5,6 +5,7 @@ The perceptrons, the attention kernel and the stack are those of the lab's other
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -132,14 +133,6 @@ class RotaryAttention(nn.Module):
         return x.transpose(1, 3).unbind(2)
 
 
-class Perceptron(FeedForward):
-    """The perceptron of the lab's other models, returned without the residual."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Transform tokens (b, n, w) one by one."""
-        return self.change(x)
-
-
 class LatentBlock(nn.Module):
     """Attention, then a perceptron; in training a sample may skip either.
 
@@ -158,7 +151,7 @@ class LatentBlock(nn.Module):
     ) -> None:
         super().__init__()
         self.attention = RotaryAttention(width, heads, rotary=rotary)
-        self.mlp = Perceptron(width, hidden)
+        self.mlp = FeedForward(width, hidden)
         self.drop_path = drop_path
 
     def forward(
@@ -167,11 +160,13 @@ class LatentBlock(nn.Module):
         """Transform tokens (b, n, w); parameters as in :class:`RotaryAttention`."""
         if not (self.training and self.drop_path):
             x = x + self.attention(x, where, present, context)
-            return x + self.mlp(x)
+            return self.mlp(x)
         x = self._by_chance(self.attention, x, where, present, context)
-        return self._by_chance(self.mlp, x)
+        return self._by_chance(self.mlp.change, x)
 
-    def _by_chance(self, half: nn.Module, x: Tensor, *others: Tensor | Context | None) -> Tensor:
+    def _by_chance(
+        self, half: Callable[..., Tensor], x: Tensor, *others: Tensor | Context | None
+    ) -> Tensor:
         """Add what a half makes of the samples that do not skip it, so that the mean is kept."""
         kept = torch.rand(len(x), device=x.device) >= self.drop_path
         scale = 1 / (1 - self.drop_path)
